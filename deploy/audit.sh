@@ -3,9 +3,7 @@
 
 . "$(dirname "$0")/common.sh"
 lock_checkout
-ensure_venv
-ensure_requirements requirements.txt
-ensure_requirements requirements-dev.txt
+ensure_test_packages
 exec 9<&-
 say "Checking for known vulnerabilities"
 exec python deploy/audit.py

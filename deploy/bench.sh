@@ -20,9 +20,7 @@ export BENCH_DIR="$VAR_DIR/bench"
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$BENCH_DIR"
 mkdir -p "$BENCH_DIR"
 lock_checkout
-ensure_venv
-ensure_requirements requirements.txt
-ensure_requirements requirements-dev.txt
+ensure_test_packages
 ensure_engine
 ensure_compose
 say "Checking the blueprint images"

@@ -16,9 +16,7 @@ export BENCH_DIR="$VAR_DIR/chaos"
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$BENCH_DIR"
 mkdir -p "$BENCH_DIR"
 lock_checkout
-ensure_venv
-ensure_requirements requirements.txt
-ensure_requirements requirements-dev.txt
+ensure_test_packages
 ensure_engine
 ensure_package '/usr/lib/postgresql/*/bin/initdb' postgresql
 ensure_package /usr/bin/redis-server redis-server

@@ -106,3 +106,10 @@ ensure_requirements() {
         die "pip couldn't install $file; see its message above. Check the network and try again."
     echo "$checksum" >"$stamp"
 }
+
+# Installs what the tests and the commands that measure the portal need.
+ensure_test_packages() {
+    ensure_venv
+    ensure_requirements requirements.txt
+    ensure_requirements requirements-dev.txt
+}

@@ -5,8 +5,6 @@
 # Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 lock_checkout
-ensure_venv
-ensure_requirements requirements.txt
-ensure_requirements requirements-dev.txt
+ensure_test_packages
 exec 9<&-
 exec python -m tests.fuzz "$@"

@@ -12,9 +12,7 @@ check() {
 }
 
 lock_checkout
-ensure_venv
-ensure_requirements requirements.txt
-ensure_requirements requirements-dev.txt
+ensure_test_packages
 # mypy takes by far the longest, so it runs beside the others.
 mypy_output=$(mktemp)
 mypy >"$mypy_output" 2>&1 &

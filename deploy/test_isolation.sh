@@ -7,9 +7,7 @@
 [ "$(id -u)" = 0 ] || die "The isolation tests apply firewall rules: run them as root."
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 lock_checkout
-ensure_venv
-ensure_requirements requirements.txt
-ensure_requirements requirements-dev.txt
+ensure_test_packages
 ensure_engine
 { command -v ip && command -v iptables; } >/dev/null || install_packages iproute2 iptables ||
     die "Couldn't install iproute2 and iptables. Install them by hand."
