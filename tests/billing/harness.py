@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import httpx2
 
+from sandboxes.blueprints import addresses, load
+from sandboxes.runtime import Runtime, SandboxSpec
 from tests.harness.ports import reserve_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +28,7 @@ BLUEPRINT = ROOT / "sandboxes" / "blueprints" / "billing"
 API_KEY = "sk_test_ThisOneIsForTestsAlone00000000"
 TIME_LIMIT = 20.0
 MAX_LOG_BYTES = 1024 * 1024
+RESOURCES = ("plans", "subscribers", "subscriptions", "invoices", "payments")
 
 
 class ApiClient(httpx2.Client):
@@ -45,6 +51,45 @@ class ApiClient(httpx2.Client):
         assert not page["has_more"]
         rows: list[dict[str, Any]] = page["data"]
         return rows
+
+
+@dataclass
+class LaunchedSandbox:
+    """A running billing sandbox with its credentials."""
+
+    runtime: Any
+    spec: SandboxSpec
+    credentials: dict[str, str]
+    api: ApiClient
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def database_url(self) -> str:
+        return self.credentials["database_url"]
+
+    def everything(self) -> dict[str, Any]:
+        """Return all data that the API serves."""
+        return {name: self.api.list_all(f"/v1/{name}?limit=100") for name in RESOURCES}
+
+
+Launched = TypeVar("Launched", bound=LaunchedSandbox)
+
+
+def launch_billing(
+    kind: type[Launched], runtime: Runtime, launched_at: datetime | None = None
+) -> Launched:
+    """Launch a billing sandbox."""
+    blueprint, sandbox_id = load("billing"), f"sbx_{secrets.token_hex(8)}"
+    values = blueprint.new_secrets()
+    moment = (launched_at or datetime.now(UTC)).isoformat()
+    spec = blueprint.spec(sandbox_id, {**values, "SANDBOX_LAUNCHED_AT": moment}, disk_mb=2048)
+    published = addresses(runtime.create(spec, lambda _: None, 60))
+    credentials = blueprint.fill_credentials(values, published)
+    url = blueprint.endpoint_urls(published)["api"]
+    return kind(runtime, spec, credentials, ApiClient(url, credentials["api_key"]))
 
 
 def assert_problem(

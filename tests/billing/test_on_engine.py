@@ -16,9 +16,14 @@ import pytest
 from psycopg import errors
 
 from sandboxes.blueprints import addresses, load
-from sandboxes.runtime import SandboxSpec
 from sandboxes.runtime.docker import DockerRuntime
-from tests.billing.harness import TIME_LIMIT, ApiClient, assert_problem
+from tests.billing.harness import (
+    TIME_LIMIT,
+    ApiClient,
+    LaunchedSandbox,
+    assert_problem,
+    launch_billing,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -28,21 +33,10 @@ LAUNCHED = datetime.now(UTC).replace(microsecond=0)
 
 
 @dataclass
-class Sandbox:
-    """A running sandbox with its credentials."""
+class Sandbox(LaunchedSandbox):
+    """A billing sandbox on the engine."""
 
-    spec: SandboxSpec
     runtime: DockerRuntime
-    credentials: dict[str, str]
-    api: ApiClient
-
-    @property
-    def id(self) -> str:
-        return self.spec.id
-
-    @property
-    def database_url(self) -> str:
-        return self.credentials["database_url"]
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url, connect_timeout=5) as connection:
@@ -53,24 +47,8 @@ class Sandbox:
         code, output = self.runtime.execute(self.id, reset.service, reset.command, TIME_LIMIT)
         assert (code, output) == (0, "")
 
-    def everything(self) -> dict[str, Any]:
-        """Return all data that the API serves."""
-        resources = ("plans", "subscribers", "subscriptions", "invoices", "payments")
-        return {name: self.api.list_all(f"/v1/{name}?limit=100") for name in resources}
-
     def container(self, service: str) -> str:
         return f"{self.id}-{service}-1"
-
-
-def launch(runtime: DockerRuntime) -> Sandbox:
-    blueprint, sandbox_id = load("billing"), f"sbx_{secrets.token_hex(8)}"
-    values = blueprint.new_secrets()
-    variables = {**values, "SANDBOX_LAUNCHED_AT": LAUNCHED.isoformat()}
-    spec = blueprint.spec(sandbox_id, variables, disk_mb=2048)
-    published = addresses(runtime.create(spec, lambda _: None, 60))
-    credentials = blueprint.fill_credentials(values, published)
-    url = blueprint.endpoint_urls(published)["api"]
-    return Sandbox(spec, runtime, credentials, ApiClient(url, credentials["api_key"]))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +62,7 @@ def runtime() -> Iterator[DockerRuntime]:
 @pytest.fixture(scope="module")
 def sandbox(runtime: DockerRuntime) -> Iterator[Sandbox]:
     """Launch a sandbox for all tests: each leaves it as new, or resets it."""
-    sandbox = launch(runtime)
+    sandbox = launch_billing(Sandbox, runtime, LAUNCHED)
     yield sandbox
     sandbox.api.close()
     runtime.destroy(sandbox.id)

@@ -11,44 +11,29 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from sandboxes.blueprints import addresses, load
-from sandboxes.runtime import NotReady, SandboxSpec
+from sandboxes.blueprints import load
+from sandboxes.runtime import NotReady
 from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.templates import TemplateBuild
-from tests.billing.harness import TIME_LIMIT, ApiClient
+from tests.billing.harness import RESOURCES, TIME_LIMIT, LaunchedSandbox, launch_billing
 from tests.harness.shared_files import share_templates
 from tests.helpers.wait import wait_for
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-LAUNCHED = datetime.now(UTC).isoformat()
-TABLES = ("plans", "subscribers", "subscriptions", "invoices", "payments")
-
 
 @dataclass
-class Sandbox:
-    """A running billing sandbox, without an engine."""
+class Sandbox(LaunchedSandbox):
+    """A billing sandbox without an engine."""
 
     runtime: ProcessRuntime
-    spec: SandboxSpec
-    credentials: dict[str, str]
-    api: ApiClient
-
-    @property
-    def id(self) -> str:
-        return self.spec.id
-
-    @property
-    def database_url(self) -> str:
-        return self.credentials["database_url"]
 
     def connect(self, role: str = "developer", **options: Any) -> psycopg.Connection:
         url = self.database_url.replace("developer", role, 1)
@@ -70,10 +55,6 @@ class Sandbox:
             row = connection.execute(query).fetchone()  # type: ignore[arg-type]
         assert row
         return row[0]
-
-    def everything(self) -> dict[str, Any]:
-        """Return all data that the API serves."""
-        return {name: self.api.list_all(f"/v1/{name}?limit=100") for name in TABLES}
 
     def reset(self) -> tuple[int, str]:
         reset = load("billing").reset
@@ -109,15 +90,10 @@ def runtime() -> Iterator[ProcessRuntime]:
 @pytest.fixture(scope="module")
 def sandbox(runtime: ProcessRuntime) -> Iterator[Sandbox]:
     """Launch a sandbox for all tests: each ends with a reset that makes it as new."""
-    blueprint, sandbox_id = load("billing"), f"sbx_{secrets.token_hex(8)}"
-    values = blueprint.new_secrets()
-    spec = blueprint.spec(sandbox_id, {**values, "SANDBOX_LAUNCHED_AT": LAUNCHED}, disk_mb=2048)
-    published = addresses(runtime.create(spec, lambda _: None, 60))
-    credentials = blueprint.fill_credentials(values, published)
-    api = ApiClient(blueprint.endpoint_urls(published)["api"], credentials["api_key"])
-    yield Sandbox(runtime, spec, credentials, api)
-    api.close()
-    runtime.destroy(sandbox_id)
+    sandbox = launch_billing(Sandbox, runtime)
+    yield sandbox
+    sandbox.api.close()
+    runtime.destroy(sandbox.id)
 
 
 DATABASES = ("billing", "billing_next", "billing_new", "billing_old", "billing_template")
@@ -297,7 +273,7 @@ PRETENDERS = [
     "CREATE CAST (text AS name) WITH FUNCTION public.cast_to(text) AS IMPLICIT",
     *(
         f"CREATE TRIGGER pretend BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION pretend()"
-        for table in TABLES
+        for table in RESOURCES
     ),
     "CREATE RULE pretend AS ON INSERT TO plans DO ALSO SELECT pretend()",
     "ALTER TABLE plans ALTER description SET DEFAULT current_setting('x')",
