@@ -105,11 +105,18 @@ def count_stuck(env: ChaosEnvironment, stats: KillStats) -> None:
         if problem:
             stats.stuck["rows"] += 1
             stats.errors.append(f"{row.public_id} {problem}")
-    expected = {"containers": SERVICES, "networks": 1, "volumes": 0}
     for sandbox, objects in env.objects().items():
+        expected = expected_objects(rows.get(sandbox))
         for kind, ids in objects.items():
-            extra = len(ids) - (expected[kind] if sandbox in rows else 0)
-            stats.stuck[kind] += max(0, extra)
+            stats.stuck[kind] += max(0, len(ids) - expected.get(kind, 0))
+
+
+def expected_objects(row: Sandbox | None) -> dict[str, int]:
+    """Return the number of engine objects of a sandbox; a claim from the pool is a volume."""
+    if row is None:
+        return {}
+    claimed = row.from_pool and row.state == State.RUNNING
+    return {"containers": SERVICES, "networks": 1, "volumes": int(claimed)}
 
 
 def problem_with(row: Sandbox, stats: KillStats) -> str:
