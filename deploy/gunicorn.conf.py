@@ -42,7 +42,7 @@ bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
 
 # Most threads wait, mainly for `Prefer: wait`. Workers share the modules loaded before the fork.
 worker_class = "gthread"
-# Only here: migrations and the reaper's clean-up may take longer.
+# Shorter than in the worker and the reaper, whose statements take longer.
 os.environ.setdefault("DATABASE_TIMEOUT_SECONDS", "10")
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "24"))

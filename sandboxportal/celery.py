@@ -8,13 +8,14 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task
-from celery.signals import setup_logging, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_shutting_down
 from django.dispatch import receiver
 from django_structlog.celery.signals import bind_extra_task_metadata
 from django_structlog.celery.steps import DjangoStructLogInitStep
 from kombu.transport import TRANSPORT_ALIASES
 
 from sandboxes.lib import batches
+from sandboxportal.postgresql import limit_answers
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sandboxportal.settings")
 TRANSPORT_ALIASES["embedded"] = "sandboxportal.celery_filesystem_broker:Transport"
@@ -46,6 +47,12 @@ def keep_logging(**_: Any) -> None:
     """
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@worker_init.connect
+def limit_database_answers(**_: Any) -> None:
+    """Let a database that hangs fail the worker's tasks; sweeps enqueue them again."""
+    limit_answers()
 
 
 @worker_shutting_down.connect

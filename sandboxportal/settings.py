@@ -261,7 +261,7 @@ else:
     # Without timeouts, pages and `/readyz` would hang with the database.
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
-        "answer_timeout": env.float("DATABASE_TIMEOUT_SECONDS", 0),
+        "answer_timeout": env.float("DATABASE_TIMEOUT_SECONDS", None),
         **DATABASES["default"].get("OPTIONS", {}),
     }
 

@@ -43,6 +43,7 @@ def _wait(
     except psycopg.OperationalError as error:
         # An error without a code isn't the server's. What it answers later would be taken for the
         # answer to the next statement.
-        if error.sqlstate is None:
-            connection.close()
-        raise
+        if error.sqlstate is not None:
+            raise
+        connection.close()
+        raise psycopg.OperationalError(f"no answer from the server for {seconds:g} s") from error

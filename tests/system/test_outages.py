@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from sqlite3 import OperationalError, connect
 from typing import Any
@@ -43,6 +44,15 @@ call_command("collectstatic", interactive=False, verbosity=0)
 call_command("reap_sandboxes", stdout=open("/dev/null", "w"))
 user = User.objects.create_user("alice", "alice@example.com", {PASSWORD!r})
 print(json.dumps(issue(user, "test")[1]))
+"""
+
+
+WAKE_WORKER = """
+import django
+django.setup()
+from sandboxportal.celery import app
+
+app.send_task("sandboxes.tasks.provision", ["sbx_anything"])
 """
 
 
@@ -92,6 +102,10 @@ class Installation:
                     child.resume()
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(timeout=60)
+
+    def logged(self, text: str) -> int:
+        """Return how often the processes logged this."""
+        return (self.var / "portal.log").read_text().count(text)
 
     def processes(self, program: str) -> list[psutil.Process]:
         assert self.process
@@ -264,17 +278,29 @@ def test_a_worker_that_hangs_is_reported_until_it_continues(portal: Installation
 def test_while_its_database_hangs_the_portal_says_so_and_heals(tmp_path: Path) -> None:
     with running_cluster(durable=True) as cluster:
         portal = installation(
-            tmp_path, DATABASE_URL=cluster.url("postgres"), DATABASE_TIMEOUT_SECONDS="2"
+            tmp_path,
+            DATABASE_URL=cluster.url("postgres"),
+            DATABASE_TIMEOUT_SECONDS="2",
+            REAPER_SECONDS="1",
         )
-        with portal.started("web"):
-            assert portal.launch().status_code == 201  # So that connections are open.
+        with portal.started("web", "worker", "reaper"):
+            # So that connections are open.
+            assert portal.launch().status_code == 201
+            wait_for(lambda: portal.logged("kind=running"), "the worker works", 60, 0.2)
             with cluster.hanging(), Took() as asking:
+                portal.run("-c", WAKE_WORKER)
                 answers = [portal.launch() for _ in range(2)]
                 assert portal.get("/healthz").status_code == 200
+                for line in ("The sweep failed: OperationalError", "task_failed"):
+                    wait_for(partial(portal.logged, line), line, 20, 0.2)
             assert [answer.status_code for answer in answers] == [503, 503]
             assert answers[0].json()["detail"] == "The database is unavailable. Try again shortly."
             assert asking.seconds < 30
             wait_for(lambda: portal.launch().status_code == 201, "the portal works again", 20, 0.5)
+            running, swept = portal.logged("kind=running"), portal.logged(" swept ")
+            portal.launch()
+            wait_for(lambda: portal.logged("kind=running") > running, "the worker works", 60, 0.2)
+            wait_for(lambda: portal.logged(" swept ") > swept, "the reaper works", 30, 0.2)
 
 
 def test_without_its_database_the_portal_says_so_and_heals(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, close_old_connections
 
 from sandboxes.reaper.sweep import Sweep
+from sandboxportal.postgresql import limit_answers
 
 MAX_INTERVAL_SECONDS = 86_400
 
@@ -59,6 +60,7 @@ class Command(BaseCommand):
             )
         if options["max_endings"] is not None and options["max_endings"] < 0:
             raise CommandError("--max-endings must be 0 or more.")
+        limit_answers()
         if options["loop"] is not None:
             self._loop(options)
         else:
