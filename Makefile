@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools test-exhaustive test-all bench chaos test-isolation probe fuzz audit lint lock screenshots clean
+.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-isolation probe fuzz audit lint lock screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -12,6 +12,9 @@ test: ## Install test dependencies, lint, and run every test (ARGS: passed to py
 
 test-tools: ## Test the test tools: bench, chaos, isolation, reports (ARGS: passed to pytest)
 	@STORES=embedded bash deploy/test.sh -m tools $(ARGS)
+
+test-socket-proxy: ## Run the tests of the Docker runtime behind the socket proxy (ARGS: passed to pytest)
+	@STORES=embedded PROCESSES=0 bash deploy/test.sh -p tests.socket_proxy.everywhere tests/runtime -k docker $(ARGS)
 
 test-exhaustive: ## Run the long forms of tests that have a short one (ARGS: passed to pytest)
 	@STORES=servers bash deploy/test.sh -m exhaustive $(ARGS)

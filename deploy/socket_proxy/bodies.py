@@ -66,7 +66,9 @@ BRIDGE_NAME = "com.docker.network.bridge.name"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 NO_HEALTHCHECK = {"Test": ["NONE"]}
 LOG = {"Type": "json-file", "Config": {"max-size": "2m", "max-file": "2"}}
-HARMLESS_ULIMITS = ("nproc", "stack", "data", "rss", "cpu", "as", "locks", "sigpending")
+HARMLESS_ULIMITS = ("as", "cpu", "data", "locks", "memlock", "nproc", "rss", "sigpending", "stack")
+"""The limits of the container itself apply whatever their values."""
+UNLIMITED = 1 << 40
 
 COMPOSE_LABELS = {
     "project": SANDBOX_ID,
@@ -247,13 +249,16 @@ def nano_cpus(settings: Settings) -> Validator:
 
 
 def ulimits(settings: Settings) -> Validator:
-    """Accept limits of open files, file size and core dumps, and others that only lower a limit."""
+    """Accept limits of open files, file size and core dumps, and those that are harmless.
+
+    -1 stands for no limit.
+    """
     highest = {
         "nofile": settings.max_open_files,
         "fsize": settings.disk_mb * MB,
         "core": 0,
-    } | dict.fromkeys(HARMLESS_ULIMITS, 1 << 40)
-    bounds = number(0, 1 << 40)
+    } | dict.fromkeys(HARMLESS_ULIMITS, UNLIMITED)
+    bounds = number(-1, UNLIMITED)
     items = list_of(
         record({"Name": one_of(*highest), "Soft": bounds, "Hard": bounds}), most=len(highest)
     )
@@ -265,7 +270,8 @@ def ulimits(settings: Settings) -> Validator:
         require({"nofile", "fsize", "core"} <= set(names), "nofile, fsize and core are required")
         for one in clean:
             most = highest[one["Name"]]
-            require(one["Soft"] <= one["Hard"] <= most, f"{one['Name']} must be at most {most}")
+            soft, hard = (UNLIMITED if one[key] == -1 else one[key] for key in ("Soft", "Hard"))
+            require(soft <= hard <= most, f"{one['Name']} must be at most {most}")
         return clean
 
     return validate

@@ -65,6 +65,8 @@ KINDS = {
         NAME, "/containers/{}/json", "Id", HEX_ID, lambda found: found["Config"]["Labels"]
     ),
     "network": Kind(NAME, "/networks/{}", "Id", r"[a-z0-9]{25,64}", lambda found: found["Labels"]),
+    # Any network; the operation itself checks whose it is.
+    "joined": Kind(NAME, "/networks/{}", "Id", r"[a-z0-9]{25,64}"),
     # The engine knows volumes by name only. Only this proxy's callers use names of this form.
     "volume": Kind(NAME, "/volumes/{}", "Name", NAME, lambda found: found["Labels"]),
     "exec": Kind(HEX_ID, "/exec/{}/json", "ID", HEX_ID),
@@ -99,7 +101,7 @@ class Objects:
             self._require_own(kind, rules.labels(description))
         elif kind == "exec":
             await self._check_exec(description)
-        else:
+        elif kind == "image":
             require(
                 self.may_use_image(description.get("RepoTags"), _image_labels(description)),
                 "the image isn't one of this portal; name it in SOCKET_PROXY_IMAGES",
@@ -135,11 +137,12 @@ class Objects:
             fnmatchcase(tag, pattern) for tag in tags or () for pattern in self.settings.images
         )
 
+    def is_own(self, labels: Mapping[str, str] | None) -> bool:
+        """Return whether an object with these labels is this instance's."""
+        return (labels or {}).get(INSTANCE_LABEL) == self.settings.instance
+
     def _require_own(self, kind: str, labels: Mapping[str, str] | None) -> None:
-        require(
-            (labels or {}).get(INSTANCE_LABEL) == self.settings.instance,
-            f"the {kind} doesn't have the label of this instance",
-        )
+        require(self.is_own(labels), f"the {kind} doesn't have the label of this instance")
 
     async def _check_exec(self, description: Mapping[str, Any]) -> None:
         """Deny commands in foreign containers, and those that only an operator can prepare."""

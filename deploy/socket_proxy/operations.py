@@ -130,7 +130,7 @@ def operations(settings: Settings) -> list[Operation]:
         Operation("DELETE", "/networks/{network}"),
         Operation(
             "POST",
-            "/networks/{network}/disconnect",
+            "/networks/{joined}/disconnect",
             body=bodies.DISCONNECT,
             check=require_connected,
         ),
@@ -270,13 +270,23 @@ async def require_own_network(call: Call) -> None:
 
 
 async def require_connected(call: Call) -> None:
-    """Deny to disconnect what isn't connected to this network of the instance.
+    """Deny to disconnect what isn't connected, and foreign containers from foreign networks.
 
-    After a crash of the engine, an endpoint can be left without its container; it has only a name.
+    An operator may have connected an own container to a foreign network. After a crash of the
+    engine, an endpoint can be left without its container; it has only a name.
     """
     assert call.found
     given = call.body["Container"]
     connected = call.found.description.get("Containers") or {}
+    if not call.objects.is_own(call.found.description["Labels"]):
+        container = await call.objects.find("container", given)
+        endpoints = container.description["NetworkSettings"]["Networks"].values()
+        require(
+            call.found.id in {one["NetworkID"] for one in endpoints},
+            "the network doesn't have the label of this instance",
+        )
+        call.body["Container"] = container.id
+        return
     left_over = {one["Name"] for key, one in connected.items() if key.startswith("ep-")}
     if given in connected or given in left_over:
         return

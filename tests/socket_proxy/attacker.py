@@ -13,6 +13,7 @@ from tests.socket_proxy.harness import ProxiedHarness
 
 TAKE_OVER = {"Binds": ["/:/host"], "PidMode": "host", "NetworkMode": "host", "Privileged": True}
 
+LIMITS = [{"Name": name, "Soft": 0, "Hard": 0} for name in ("nofile", "core", "fsize")]
 FORBIDDEN_OPTIONS: dict[str, dict[str, Any]] = {
     "privileged": {"Privileged": True},
     "host files": {"Binds": ["/:/host"]},
@@ -71,6 +72,12 @@ FORBIDDEN_OPTIONS: dict[str, dict[str, Any]] = {
     "too many processes": {"PidsLimit": 1_000_000},
     "no ulimits": {"Ulimits": []},
     "core dumps": {"Ulimits": [{"Name": "core", "Soft": -1, "Hard": -1}]},
+    "real-time priority": {"Ulimits": [*LIMITS, {"Name": "rtprio", "Soft": 99, "Hard": 99}]},
+    "endless files": {"Ulimits": [*LIMITS[:-1], {"Name": "fsize", "Soft": 0, "Hard": -1}]},
+    "endless open files": {"Ulimits": [*LIMITS[1:], {"Name": "nofile", "Soft": -1, "Hard": -1}]},
+    "soft limit above the hard one": {
+        "Ulimits": [*LIMITS, {"Name": "memlock", "Soft": -1, "Hard": 1}]
+    },
     "never killed": {"OomScoreAdj": -1000},
     "no killing": {"OomKillDisable": True},
     "files over /dev": {"Tmpfs": {"/dev/shm": "rw,exec,dev,suid"}},

@@ -133,7 +133,10 @@ def _limit_problems(host: Any) -> Iterator[str]:
     if value_of(host, "MemorySwap") != value_of(host, "Memory"):
         yield f"MemorySwap: {value_of(host, 'MemorySwap')}"
     ulimits = {one["Name"]: one["Hard"] for one in value_of(host, "Ulimits") or ()}
-    if not {"nofile", "fsize", "core"} <= set(ulimits) or min(ulimits.values()) < 0:
+    fixed = {"nofile", "fsize", "core"}
+    if not fixed <= set(ulimits) or ulimits["core"] or min(ulimits[name] for name in fixed) < 0:
+        yield f"Ulimits: {ulimits}"
+    if {"rtprio", "nice", "rttime", "msgqueue"} & set(ulimits):
         yield f"Ulimits: {ulimits}"
     log = value_of(host, "LogConfig") or {}
     if log.get("Type") != "json-file" or "max-size" not in (log.get("Config") or {}):

@@ -1,10 +1,8 @@
 """A pytest plugin that puts the socket proxy in front of the engine in all tests of a runtime.
 
-    make test ARGS="-p tests.socket_proxy.everywhere tests/runtime/test_contract.py -k docker"
+    make test-socket-proxy
 
 What a runtime can't do behind the proxy fails, and the proxy's log, printed at the end, says why.
-Tests of the engine's own errors fail, too: the proxy denies an invalid variable, and a volume that
-belongs to others, before the engine does.
 """
 
 from __future__ import annotations

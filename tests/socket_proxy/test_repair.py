@@ -17,7 +17,7 @@ from tests.socket_proxy.harness import ProxiedHarness
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("impatient")]
 
-PORTAL_FAULTS = ("paused", "disconnected", "without its network", "hanging")
+PORTAL_FAULTS = ("paused", "disconnected", "without its network", "in another network", "hanging")
 
 
 @pytest.mark.parametrize("fault", PORTAL_FAULTS)

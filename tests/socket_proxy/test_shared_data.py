@@ -14,13 +14,21 @@ import pytest
 from socket_proxy import archives
 from socket_proxy.schema import RequestDenied
 
-from sandboxes.runtime import EngineRefused, File, SandboxSpec
+from sandboxes.runtime import (
+    EngineRefused,
+    File,
+    HealthCheck,
+    HealthyCheck,
+    SandboxSpec,
+    StartCondition,
+)
 from sandboxes.runtime.docker.containers.container_config import ContainerConfig, ContainerPlan
 from sandboxes.runtime.docker.names import Names
 from tests.harness.runtimes import SUBNETS, TIME_LIMIT, ignore_step, with_service
 from tests.socket_proxy.generated import HOSTILE_ARCHIVES, portals_archive
 from tests.socket_proxy.harness import ProxiedHarness, ask, running_proxy
 
+STARTED, HEALTHY, COMPLETED = StartCondition
 OPENED = {"etc/owner", "etc/x"}
 """Archives that are let through, as plain files of root."""
 
@@ -59,11 +67,34 @@ def rooted(tiny_image: str) -> Iterator[ProxiedHarness]:
 
 
 def full_spec(harness: ProxiedHarness) -> SandboxSpec:
-    """Return a spec whose services share a volume and have files, secrets and other names."""
-    spec = harness.spec()
+    """Return a spec with all that a blueprint can ask for, but root."""
+    spec = harness.spec(ready=[HealthyCheck("store"), *harness.spec().ready])
     files = {"/etc/app.conf": File("config"), "/run/secrets/key": File("secret")}
     spec = with_service(spec, "store", volumes={"/www": "site"}, files=files, hostname="db.local")
-    return with_service(spec, "web", volumes={"/www": "site"}, aliases=["shop.local"])
+    limits = {"memlock": (32768, 65536), "nofile": (1024, 2048)}
+    spec = with_service(
+        spec,
+        "store",
+        ulimits=limits,
+        tmpfs={"/scratch": 8},
+        healthcheck=HealthCheck(["sh", "-c", "test -e /www/ok"]),
+    )
+    [web, store] = with_service(
+        spec,
+        "web",
+        volumes={"/www": "site"},
+        aliases=["shop.local"],
+        depends_on={"migrate": COMPLETED},
+    ).services
+    migrate = replace(
+        store,
+        name="migrate",
+        command=["sh", "-c", "echo migrated > /www/migrated"],
+        one_shot=True,
+        healthcheck=None,
+        depends_on={"store": HEALTHY},
+    )
+    return replace(spec, services=[web, migrate, store])
 
 
 def read(harness: ProxiedHarness, spec: SandboxSpec, path: str) -> str:
@@ -80,6 +111,10 @@ def test_a_sandbox_with_shared_data_works_through_the_proxy(
     rooted.runtime.create(spec, ignore_step, TIME_LIMIT)
     for path, content in {"/etc/app.conf": "config", "/run/secrets/key": "secret"}.items():
         assert read(rooted, spec, path) == content
+    assert read(rooted, spec, "/www/migrated") == "migrated\n"
+    rooted.client.disconnect_container_from_network(f"{spec.id}-web-1", f"{spec.id}_default")
+    assert rooted.runtime.repair(spec, ignore_step, TIME_LIMIT).facts.alive
+    assert rooted.reaches(spec, "shop.local", 8080)
     # The data of the engine can't be read here, so the proxy is asked for sizes.
     monkeypatch.setattr("sandboxes.runtime.docker.observe.WritableLayers.are_readable", False)
     fill = "dd if=/dev/zero of=/www/fill bs=1M count=12"

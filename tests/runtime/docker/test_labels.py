@@ -61,7 +61,7 @@ def test_a_foreign_container_of_the_same_name_is_neither_used_nor_removed(
         {"Image": docker_harness.image, "Cmd": ["sleep", "60"]}, f"{spec.id}-web-1"
     )["Id"]
     try:
-        with pytest.raises(EngineRefused, match="of another program"):
+        with pytest.raises(EngineRefused, match=r"another program|the label of this instance"):
             docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
         docker_harness.runtime.destroy(spec.id)
         assert docker_harness.client.inspect_container(stranger)["State"]["Status"] == "created"

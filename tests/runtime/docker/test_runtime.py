@@ -121,8 +121,11 @@ def test_an_unknown_user_is_reported_with_its_service(docker_harness: DockerHarn
 def test_quoted_engine_errors_have_no_secrets(docker_harness: DockerHarness) -> None:
     secret = "s3cret-in-a-variable-with-no-name"
     spec = with_service(docker_harness.spec(), "store", environment={"": secret})
-    with pytest.raises(EngineRefused, match="invalid environment variable: =•••"):
+    # The socket proxy refuses it without a quotation.
+    refused = pytest.raises(EngineRefused, match=r"invalid environment variable: =•••|Env: must")
+    with refused as caught:
         docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    assert secret not in str(caught.value)
 
 
 def test_an_invalid_sandbox_id_is_rejected(docker_harness: DockerHarness) -> None:

@@ -130,7 +130,7 @@ def test_a_foreign_volume_of_that_name_is_not_used(docker_harness: DockerHarness
     name = f"{spec.id}_volume_site"
     docker_harness.client.create_volume(name)
     try:
-        with pytest.raises(EngineRefused, match="another program"):
+        with pytest.raises(EngineRefused, match=r"another program|the label of this instance"):
             create(docker_harness, spec)
     finally:
         docker_harness.runtime.destroy(spec.id)
