@@ -62,9 +62,15 @@ class Settings:
             read("SANDBOX_SUBNETS", IPv4Network, cls.subnets),
             read("SANDBOX_BIND_ADDRESS", _address, cls.bind_address),
             read("SANDBOX_CONTAINER_RUNTIME", _matching(r"[\w.-]+"), ""),
-            read("SANDBOX_MEMORY_MB", _positive, cls.memory_mb),
-            read("SANDBOX_CPUS", float, cls.cpus),
-            read("SANDBOX_DISK_MB", _positive, cls.disk_mb),
+            max(
+                read("SANDBOX_MEMORY_MB", _positive, cls.memory_mb),
+                read("SANDBOX_MEMORY_MAX_MB", int, 0),
+            ),
+            max(read("SANDBOX_CPUS", float, cls.cpus), read("SANDBOX_CPUS_MAX", float, 0.0)),
+            max(
+                read("SANDBOX_DISK_MB", _positive, cls.disk_mb),
+                read("SANDBOX_DISK_MAX_MB", int, 0),
+            ),
             read("SOCKET_PROXY_MAX_PIDS", _positive, cls.max_pids),
             read("SOCKET_PROXY_MAX_OPEN_FILES", _positive, cls.max_open_files),
             read("SOCKET_PROXY_IMAGES", _words, cls.images),

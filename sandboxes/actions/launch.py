@@ -56,6 +56,10 @@ class LaunchRequest:
     """If empty, the sandbox gets a generated name."""
 
     @property
+    def blueprint_name(self) -> str:
+        return self.blueprint or config.SANDBOX_DEFAULT_BLUEPRINT
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the options, which tells whether two requests are the same."""
         parts = [self.blueprint, self.ttl_minutes, self.name]
@@ -74,6 +78,7 @@ def _claim_or_create(
     Raises ValidationFailed, Unavailable, QuotaExceeded.
     """
     blueprint = _validate_blueprint(request)
+    own = own.within(blueprint.limits)
     pool = Pool.objects.filter(blueprint=blueprint.name).first()
     if pool and pool.switched_off:
         raise Unavailable(f"“{blueprint.title}” is temporarily disabled.")
@@ -83,7 +88,7 @@ def _claim_or_create(
         "idle_minutes": own.idle_minutes,
         "name": validate_name(request.name) or friendly_name({row.name for row in active}),
     }
-    if blocker := limits.quota_blocker(user, own, active, status.engine):
+    if blocker := limits.quota_blocker(user, own, active, status.engine, among=[blueprint]):
         raise blocker
     values["slot"] = limits.free_slot(active)
     claimed = pool_claim.claim(pool, values) if pool and status.pool_is_checked else None
@@ -96,13 +101,15 @@ def launchable_blueprints() -> dict[str, blueprints.Blueprint]:
     return {
         name: blueprint
         for name, blueprint in blueprints.available().items()
-        if name not in disabled and blueprint.supports_runtime(config.SANDBOX_RUNTIME)
+        if name not in disabled
+        and blueprint.supports_runtime(config.SANDBOX_RUNTIME)
+        and not blueprint.excesses
     }
 
 
 def _validate_blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     available = blueprints.available()
-    name = request.blueprint or config.SANDBOX_DEFAULT_BLUEPRINT
+    name = request.blueprint_name
     if name not in available:
         message = f"Unknown blueprint “{name}”. Available: {', '.join(available)}."
         raise ValidationFailed("blueprint", message)
@@ -110,6 +117,9 @@ def _validate_blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     if not blueprint.supports_runtime(config.SANDBOX_RUNTIME):
         message = "This blueprint needs a container engine, which this portal doesn't have."
         raise ValidationFailed("blueprint", message)
+    if blueprint.excesses:
+        message = f"“{blueprint.title}” needs more than a sandbox may have on this portal now."
+        raise Unavailable(message)
     return blueprint
 
 
@@ -155,7 +165,8 @@ def launch_sandbox(
             return earlier, False
         # Read under the lock: a launch that waited for it must not miss maintenance mode.
         status, rows = PortalStatus.read(), limits.active_and_recent(user)
-        if blocker := _portal_blocker(status) or limits.rate_limit_blocker(user, rows):
+        blueprint = blueprints.available().get(request.blueprint_name)
+        if blocker := _portal_blocker(status, blueprint) or limits.rate_limit_blocker(user, rows):
             raise blocker
         active = [row for row in rows if row.is_active]
         sandbox = _claim_or_create(user, request, own or limits.get_limits(user), active, status)
@@ -192,10 +203,13 @@ def _replay(user: User, key: str, request: LaunchRequest) -> Sandbox | None:
     return used.sandbox
 
 
-def _portal_blocker(status: PortalStatus) -> Unavailable | None:
+def _portal_blocker(
+    status: PortalStatus, blueprint: blueprints.Blueprint | None
+) -> Unavailable | None:
+    disk_mb = blueprint.disk_mb if blueprint else config.SANDBOX_DISK_MB
     return (
         _maintenance_blocker(status.maintenance)
-        or _shortage_blocker(status.engine)
+        or _shortage_blocker(status.engine, disk_mb)
         or _disk_blocker()
     )
 
@@ -208,8 +222,8 @@ def _maintenance_blocker(maintenance: Maintenance) -> Unavailable | None:
     return Unavailable(f"{text} It should end in {remaining}.", maintenance.until)
 
 
-def _shortage_blocker(engine: EngineStatus) -> Unavailable | None:
-    shortage = capacity.engine_shortage(engine)
+def _shortage_blocker(engine: EngineStatus, disk_mb: int) -> Unavailable | None:
+    shortage = capacity.engine_shortage(engine, disk_mb)
     return Unavailable(shortage, clock.now() + SHORTAGE_RETRY_DELAY) if shortage else None
 
 
@@ -221,10 +235,12 @@ def _disk_blocker() -> Unavailable | None:
 
 
 def launch_blocker(user: User) -> Unavailable | QuotaExceeded | RateLimited | None:
-    """Return the error that a launch by the user would raise now, or None."""
+    """Return the error that a launch with default options would raise now, or None."""
     status = PortalStatus.read()
+    blueprint = blueprints.available().get(LaunchRequest().blueprint_name)
+    among = [blueprint] if blueprint else []
     return (
-        _portal_blocker(status)
-        or limits.quota_blocker(user, engine=status.engine)
+        _portal_blocker(status, blueprint)
+        or limits.quota_blocker(user, engine=status.engine, among=among)
         or limits.rate_limit_blocker(user)
     )

@@ -28,6 +28,7 @@ from sandboxes.blueprints.compose.stack import ROOT_USERS, Stack
 from sandboxes.blueprints.compose.tree import KeyPath
 from sandboxes.blueprints.compose.values import MB
 from sandboxes.blueprints.compose.variables import Variables
+from sandboxes.blueprints.limits import Limits
 from sandboxes.blueprints.sandbox_section import Process, Requests, SandboxSection
 from sandboxes.runtime import (
     CommandCheck,
@@ -88,7 +89,8 @@ def assemble(
     """Return the blueprint, or None if there are problems."""
     assembler = _Assembler(plan, files, findings)
     recipes = {name: assembler.recipe(name) for name in plan.stack.services}
-    services = assembler.services(memory_mb, cpus)
+    limits = own_limits(plan.section)
+    services = assembler.services(limits.memory_mb or memory_mb, limits.cpus or cpus)
     if findings.problems:
         return None
     section = plan.section
@@ -117,6 +119,21 @@ def assemble(
         preparations=dict(_preparations(plan)),
         version=files.digest(),
         recipes={name: recipe for name, recipe in recipes.items() if recipe},
+        limits=limits,
+    )
+
+
+def own_limits(section: SandboxSection) -> Limits:
+    """Return the limits that the section states."""
+    stated = section.limits
+    return Limits(
+        memory_mb=stated.memory,
+        cpus=stated.cpus,
+        disk_mb=stated.disk,
+        ttl_minutes=stated.lifetime.default,
+        ttl_max_minutes=stated.lifetime.max,
+        idle_minutes=stated.idle_timeout,
+        max_active=stated.active_per_user,
     )
 
 
@@ -146,7 +163,10 @@ class _Assembler:
         needed = sum(fixed.values()) + MIN_MEMORY_MB * len(soft)
         if needed > total_mb:
             message = f"The services use up to {needed} MB together; a sandbox has {total_mb} MB."
-            remedy = "Lower mem_limit of a service, or raise SANDBOX_MEMORY_MB."
+            remedy = (
+                "Lower mem_limit of a service, raise x-sandbox.limits.memory, or raise "
+                "SANDBOX_MEMORY_MB."
+            )
             self._problem(("services",), message, remedy)
             return {}
         shares = share(fixed, soft, total_mb)
@@ -165,7 +185,8 @@ class _Assembler:
         needed = sum(fixed.values())
         if needed > total + 1e-9 or (soft and needed > total - 0.001 * len(soft)):
             message = f"The services use up to {needed:g} CPUs together; a sandbox has {total:g}."
-            self._problem(("services",), message, "Lower cpus of a service, or raise SANDBOX_CPUS.")
+            remedy = "Lower cpus of a service, raise x-sandbox.limits.cpus, or raise SANDBOX_CPUS."
+            self._problem(("services",), message, remedy)
             return {}
         shares = share(fixed, soft, total)
         return {name: int(amount * 1000 + 1e-6) / 1000 for name, amount in shares.items()}

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from sandboxes.blueprints.auth import Auth
 from sandboxes.blueprints.interpolation import SANDBOX_ID, interpolate
+from sandboxes.blueprints.limits import Excess, Limits, sizes_above
 from sandboxes.runtime import (
     HealthCheck,
     ImageRecipe,
@@ -144,6 +147,8 @@ class Blueprint:
     """Id of each image by name, if the blueprint is a prepared version; otherwise empty."""
     recipes: Mapping[str, ImageRecipe] = field(default_factory=dict)
     """By service, how its image is made."""
+    limits: Limits = field(default_factory=Limits)
+    """Its own limits; they are never above the portal's when a sandbox is launched."""
 
     @property
     def is_prepared(self) -> bool:
@@ -192,6 +197,16 @@ class Blueprint:
     def cpus(self) -> float:
         """CPU limit of all services together."""
         return round(sum(service.cpus for service in self.services), 3)
+
+    @property
+    def disk_mb(self) -> int:
+        """Disk limit of all services together, in MB."""
+        return self.limits.disk_mb or settings.SANDBOX_DISK_MB
+
+    @property
+    def excesses(self) -> Sequence[Excess]:
+        """The resources of which a sandbox would get more than the portal allows now."""
+        return tuple(sizes_above(Limits(self.memory_mb, self.cpus, self.disk_mb)))
 
     def new_secrets(self) -> dict[str, str]:
         """Return new values for all declared secrets, with at least 130 random bits each."""

@@ -9,6 +9,11 @@ from typing import Annotated, Any, NoReturn
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from sandboxes.blueprints.compose import values
+
+MIN_SIZE_MB = 16
+MINUTE = 60
+
 
 def reject(message: str, remedy: str) -> NoReturn:
     """Reject a value. Raises the error that pydantic collects."""
@@ -47,6 +52,21 @@ def variable_text(value: Any) -> Any:
 def authentication(value: Any) -> Any:
     """Convert `none` to a mapping, in which authentication may have more details."""
     return {"type": value or "none"} if value is None or isinstance(value, str) else value
+
+
+def megabytes(size: int) -> int:
+    """Convert bytes to MB; a sandbox needs at least 16."""
+    if size < MIN_SIZE_MB * values.MB:
+        reject("This is too little for a sandbox.", f"Write at least {MIN_SIZE_MB}m.")
+    return size // values.MB
+
+
+def whole_minutes(value: Any) -> int:
+    """Return the minutes of a duration, in which all times of a sandbox are. Raises Malformed."""
+    seconds = values.seconds(value)
+    if seconds < MINUTE or seconds % MINUTE:
+        reject("This isn't a number of minutes.", "Write whole minutes, for example 90m or 2h.")
+    return int(seconds // MINUTE)
 
 
 def name_matching(pattern: str, alphabet: str) -> AfterValidator:

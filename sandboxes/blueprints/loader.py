@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from pydantic import TypeAdapter, ValidationError
 
-from sandboxes.blueprints import assembly
+from sandboxes.blueprints import assembly, limits
 from sandboxes.blueprints.blueprint import Blueprint
 from sandboxes.blueprints.compose.contents import plan_contents
 from sandboxes.blueprints.compose.findings import Findings, Note, Problem
@@ -211,11 +211,17 @@ class _Inspector:
                 continue
             path = section.path(key)
             self._problem(place_of(section.tree, path), (*section.prefix, *path), message, remedy)
+        self._cap_limits(parsed, section)
         if parsed.root and not settings.SANDBOX_ROOT_SERVICES:
             message = "Services don't run as root on this portal."
             remedy = "Name a user above 0 in `user` instead, or set SANDBOX_ROOT_SERVICES=true."
             place = place_of(section.tree, ("root",))
             self._problem(place, (*section.prefix, "root"), message, remedy)
+
+    def _cap_limits(self, parsed: SandboxSection, section: _Section) -> None:
+        for key, message in limits.caps(assembly.own_limits(parsed)):
+            path = ("limits", *key.split("."))
+            self.findings.note(place_of(section.tree, path), (*section.prefix, *path), message)
 
     # --- variables -----------------------------------------------------------------------------
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+)
 
 from sandboxes.blueprints.auth import AuthType
+from sandboxes.blueprints.compose.models import Bytes, Cpus, parsed_by
 from sandboxes.blueprints.fields import (
     Command,
     PositiveInt,
@@ -18,7 +27,12 @@ from sandboxes.blueprints.fields import (
     VariableValue,
     authentication,
     environment_variables,
+    megabytes,
+    whole_minutes,
 )
+
+Megabytes = Annotated[Bytes, AfterValidator(megabytes)]
+Minutes = Annotated[int, parsed_by(whole_minutes)]
 
 
 class StrictModel(BaseModel):
@@ -111,6 +125,24 @@ class Process(StrictModel):
     prepare: Command = ()
 
 
+class Lifetime(StrictModel):
+    """How long a sandbox lives if the launch names no time, and at most with extensions."""
+
+    default: Minutes | None = None
+    max: Minutes | None = None
+
+
+class Limits(StrictModel):
+    """Limits in place of the portal's, and at most these."""
+
+    memory: Megabytes | None = None
+    cpus: Annotated[Cpus, Field(ge=0.01)] | None = None
+    disk: Megabytes | None = None
+    lifetime: Lifetime = Lifetime()
+    idle_timeout: Minutes | None = None
+    active_per_user: PositiveInt | None = None
+
+
 class SandboxSection(StrictModel):
     """`x-sandbox`: the information that the portal needs in addition to Compose's keys."""
 
@@ -130,5 +162,6 @@ class SandboxSection(StrictModel):
     )
     process: dict[str, Process] = {}
     seed: dict[str, Annotated[int, Field(ge=0)]] = {}
+    limits: Limits = Limits()
     egress: bool = False
     stellar: bool = False

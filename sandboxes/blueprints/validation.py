@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sandboxes.blueprints import process_validation
+from sandboxes.blueprints import limits, process_validation
 from sandboxes.blueprints.auth import AuthType
 from sandboxes.blueprints.blueprint import HTTP_SCHEMES
 from sandboxes.blueprints.compose.source_files import SourceFiles
@@ -38,6 +38,7 @@ def validate(parsed: SectionContext, files: SourceFiles, folder: Path) -> Iterat
     yield from _check_endpoints(parsed)
     yield from _check_credentials(parsed)
     yield from _check_references(parsed)
+    yield from _check_limits(parsed)
     yield from process_validation.validate(parsed, files, folder)
 
 
@@ -198,6 +199,17 @@ def _check_references(parsed: SectionContext) -> Iterator[Violation]:
         yield from _check_service("x-sandbox.requests.service", requests.service, parsed)
     for index, name in enumerate(parsed.sandbox.root):
         yield from _check_service(f"x-sandbox.root.{index}", name, parsed)
+
+
+def _check_limits(parsed: SectionContext) -> Iterator[Violation]:
+    stated = parsed.sandbox.limits
+    sizes = limits.Limits(memory_mb=stated.memory, cpus=stated.cpus, disk_mb=stated.disk)
+    for excess in limits.sizes_above(sizes):
+        yield f"x-sandbox.limits.{excess.size.key}", str(excess), excess.remedy
+    default, most = stated.lifetime.default, stated.lifetime.max
+    if default and most and default > most:
+        message = f"The default, {default} minutes, is longer than the maximum, {most} minutes."
+        yield "x-sandbox.limits.lifetime.default", message, "Lower it, or raise `max`."
 
 
 def _check_ready(key: str, check: Ready, parsed: SectionContext) -> Iterator[Violation]:

@@ -28,6 +28,9 @@ MINIMUMS = {
     "SANDBOX_MIN_FREE_MEMORY_MB": 0,
     "SANDBOX_CPUS": 0.01,
     "SANDBOX_DISK_MB": 16,
+    "SANDBOX_MEMORY_MAX_MB": 0,
+    "SANDBOX_CPUS_MAX": 0,
+    "SANDBOX_DISK_MAX_MB": 0,
     "SANDBOX_ENGINE_TIMEOUT_SECONDS": 1,
     "SANDBOX_SWEEP_MAX_EXPIRATIONS": 0,
     "SANDBOX_ORPHAN_GRACE_SECONDS": 0,
@@ -45,6 +48,13 @@ ORDERED_PAIRS = [
     ("SANDBOX_ENGINE_TIMEOUT_SECONDS", "SANDBOX_PROVISION_TIMEOUT_SECONDS"),
 ]
 """Pairs of settings whose first value must not exceed the second."""
+
+MAXIMA = [
+    ("SANDBOX_MEMORY_MB", "SANDBOX_MEMORY_MAX_MB"),
+    ("SANDBOX_CPUS", "SANDBOX_CPUS_MAX"),
+    ("SANDBOX_DISK_MB", "SANDBOX_DISK_MAX_MB"),
+]
+"""Settings with a default, and those with the maximum that a blueprint may ask for (0: none)."""
 
 
 def limit_problems(values: Any) -> Iterator[Problem]:
@@ -70,6 +80,13 @@ def _contradictions(values: Any) -> Iterator[Problem]:
     capacity = 1 << max(0, SUBNET_PREFIX - values.SANDBOX_SUBNETS.prefixlen)
     most = values.SANDBOX_MAX_SITE
     age = values.SANDBOX_POOL_MAX_AGE_MINUTES
+    for default, maximum in MAXIMA:
+        least, highest = getattr(values, default), getattr(values, maximum)
+        yield (
+            0 < highest < least,
+            f"{maximum} ({highest:g}) is less than {default} ({least:g}).",
+            f"Raise {maximum}, or unset it.",
+        )
     yield (
         age > MAX_AGE_LIMIT_MINUTES,
         f"SANDBOX_POOL_MAX_AGE_MINUTES is {age}; dates in the seed data would be too old.",

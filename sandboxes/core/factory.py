@@ -31,7 +31,7 @@ def new_sandbox(blueprint: blueprints.Blueprint, **chosen: Any) -> Sandbox:
         created_at=clock.now(),
         memory_mb=blueprint.memory_mb,
         cpus=blueprint.cpus,
-        disk_mb=config.SANDBOX_DISK_MB,
+        disk_mb=blueprint.disk_mb,
         secrets=secrets,
         **defaults | chosen,
     )

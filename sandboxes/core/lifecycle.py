@@ -25,6 +25,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.text import capfirst
 
+from sandboxes import blueprints
 from sandboxes.core import journal
 from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib import clock
@@ -92,9 +93,11 @@ def start_provisioning(sandbox: Sandbox) -> bool:
     return started
 
 
-def _initial_deadlines(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
+def _initial_deadlines(sandbox: Sandbox, now: datetime, ttl_minutes: int) -> dict[str, datetime]:
     """Return the times that are set when a sandbox starts to run."""
-    hard_cap_at = now + timedelta(minutes=config.SANDBOX_HARD_CAP_MINUTES)
+    blueprint, hard_cap = blueprints.find_for_sandbox(sandbox), config.SANDBOX_HARD_CAP_MINUTES
+    own = (blueprint and blueprint.limits.ttl_max_minutes) or hard_cap
+    hard_cap_at = now + timedelta(minutes=min(own, hard_cap))
     return {
         "started_at": now,
         "last_activity_at": now,
@@ -107,7 +110,9 @@ def _initial_deadlines(now: datetime, ttl_minutes: int) -> dict[str, datetime]:
 def mark_ready(sandbox: Sandbox, addresses: dict[str, str], traffic_bytes: int) -> bool:
     """Mark a sandbox as running, or as pooled if it was provisioned for the pool."""
     now, pooled = clock.now(), sandbox.is_for_pool
-    deadlines: dict[str, Any] = {} if pooled else _initial_deadlines(now, sandbox.ttl_minutes)
+    deadlines: dict[str, Any] = (
+        {} if pooled else _initial_deadlines(sandbox, now, sandbox.ttl_minutes)
+    )
     moved = _transition(
         sandbox,
         [State.PROVISIONING],
@@ -135,7 +140,7 @@ def assign(sandbox: Sandbox, owner: User, ttl_minutes: int, **chosen: Any) -> bo
     """
     now = clock.now()
     minutes = (now - sandbox.created_at) // timedelta(minutes=1)
-    deadlines: dict[str, Any] = _initial_deadlines(now, ttl_minutes)
+    deadlines: dict[str, Any] = _initial_deadlines(sandbox, now, ttl_minutes)
     moved = _transition(
         sandbox,
         [State.POOLED],

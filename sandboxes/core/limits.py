@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
-from sandboxes.core.capacity import site_limit
+from sandboxes.blueprints import Blueprint
+from sandboxes.blueprints.limits import Limits as BlueprintLimits
+from sandboxes.core import capacity
 from sandboxes.core.leases import is_leased
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded, RateLimited
@@ -41,6 +43,24 @@ class Limits:
     idle_minutes: int
     extension_max_minutes: int
     hard_cap_minutes: int
+
+    def within(self, blueprint: BlueprintLimits) -> Limits:
+        """Return the limits for a blueprint, which can only lower those of the user."""
+        longest = _lower(self.ttl_max_minutes, blueprint.ttl_max_minutes)
+        shortest = min(self.ttl_min_minutes, longest)
+        wanted = blueprint.ttl_minutes or self.ttl_minutes
+        return replace(
+            self,
+            ttl_minutes=min(max(wanted, shortest), longest),
+            ttl_min_minutes=shortest,
+            ttl_max_minutes=longest,
+            idle_minutes=_lower(self.idle_minutes, blueprint.idle_minutes),
+            hard_cap_minutes=_lower(self.hard_cap_minutes, blueprint.ttl_max_minutes),
+        )
+
+
+def _lower(value: int, other: int | None) -> int:
+    return value if other is None else min(value, other)
 
 
 def get_limits(user: User) -> Limits:
@@ -84,9 +104,15 @@ def next_slot_freed_by(sandboxes: Iterable[Sandbox], limit: int, now: datetime) 
 
 
 def _quota_exceeded(
-    scope: str, limit: int, sandboxes: list[Sandbox], user: User, now: datetime
+    scope: str,
+    limit: int,
+    sandboxes: list[Sandbox],
+    user: User,
+    first: Sandbox | None,
+    title: str = "",
 ) -> QuotaExceeded:
-    first = next_slot_freed_by(sandboxes, limit, now)
+    """Return the error; `first` is the sandbox whose end allows the launch."""
+    now = clock.now()
     retry_at = expected_end(first, now) if first else now + ZERO_LIMIT_RETRY_AFTER
     wait_seconds = max(1, ceil((retry_at - now).total_seconds()))
     return QuotaExceeded(
@@ -97,6 +123,7 @@ def _quota_exceeded(
         wait_seconds=wait_seconds,
         # Don't reveal sandboxes of other users.
         frees_first=first.public_id if first and first.owner_id == user.pk else None,
+        title=title,
     )
 
 
@@ -105,21 +132,65 @@ def quota_blocker(
     own: Limits | None = None,
     mine: list[Sandbox] | None = None,
     engine: EngineStatus | None = None,
+    *,
+    among: Collection[Blueprint] = (),
 ) -> QuotaExceeded | None:
-    """Return the quota that keeps the user from launching another sandbox now, or None.
+    """Return the quota that keeps the user from launching any of these blueprints now, or None.
 
-    Callers that have read the user's limits and active sandboxes, or the engine's status, pass
-    them on.
+    Of several quotas, it is the one that ends first. Without blueprints, a sandbox with the default
+    limits is meant. Callers that have read the user's limits and active sandboxes, or the engine's
+    status, pass them on.
     """
     now, limit = clock.now(), (own or get_limits(user)).max_active
     mine = list(user.sandboxes.active()) if mine is None else mine
     if len(mine) >= limit:
-        return _quota_exceeded("user", limit, mine, user, now)
-    # The warm pool makes way for owners, so it takes no slots.
-    slots = site_limit(engine or EngineStatus.current())
-    requested = Sandbox.objects.live().requested()
-    if requested.count() >= slots:
-        return _quota_exceeded("site", slots, list(requested), user, now)
+        first = next_slot_freed_by(mine, limit, now)
+        return _quota_exceeded("user", limit, mine, user, first)
+    room = capacity.free_room(engine or EngineStatus.current())
+    blockers = [
+        _blueprint_blocker(user, blueprint, mine) or _site_blocker(user, blueprint, room)
+        for blueprint in among or (None,)
+    ]
+    found = [blocker for blocker in blockers if blocker]
+    return min(found, key=lambda one: one.wait_seconds) if len(found) == len(blockers) else None
+
+
+def _blueprint_blocker(
+    user: User, blueprint: Blueprint | None, mine: list[Sandbox]
+) -> QuotaExceeded | None:
+    limit = blueprint.limits.max_active if blueprint else None
+    if blueprint is None or limit is None:
+        return None
+    same = [row for row in mine if row.blueprint == blueprint.name]
+    if len(same) < limit:
+        return None
+    first = next_slot_freed_by(same, limit, clock.now())
+    return _quota_exceeded("blueprint", limit, same, user, first, blueprint.title)
+
+
+def _site_blocker(
+    user: User, blueprint: Blueprint | None, room: capacity.Room
+) -> QuotaExceeded | None:
+    memory_mb = blueprint.memory_mb if blueprint else config.SANDBOX_MEMORY_MB
+    if room.for_sandboxes(memory_mb):
+        return None
+    requested = list(Sandbox.objects.live().requested())
+    first = _first_to_make_room(requested, room, memory_mb)
+    # Smaller sandboxes may still be launched.
+    title = blueprint.title if blueprint and room.for_sandboxes(config.SANDBOX_MEMORY_MB) else ""
+    limit = room.taken + min(0, room.sandboxes)
+    return _quota_exceeded("site", limit, requested, user, first, title)
+
+
+def _first_to_make_room(
+    sandboxes: Iterable[Sandbox], room: capacity.Room, memory_mb: int
+) -> Sandbox | None:
+    """Return the sandbox after whose end there is room, if its deadlines don't move."""
+    now = clock.now()
+    for row in sorted(sandboxes, key=lambda sandbox: expected_end(sandbox, now)):
+        room = room.after(row)
+        if room.for_sandboxes(memory_mb):
+            return row
     return None
 
 

@@ -242,10 +242,9 @@ def _overdue_reset(sandbox: Sandbox, now: datetime, leased: bool) -> Decision | 
 def warning_lead(sandbox: Sandbox) -> timedelta:
     """Return how long before its next deadline the owner of the sandbox is warned."""
     lead = timedelta(minutes=config.SANDBOX_WARNING_MINUTES)
-    if sandbox.ends_because == "idle":
-        # A warning must not cover all of a short idle timeout.
-        return min(lead, timedelta(minutes=sandbox.idle_minutes) / 2)
-    return lead
+    minutes = sandbox.idle_minutes if sandbox.ends_because == "idle" else sandbox.ttl_minutes
+    # A warning must not cover all of a short idle timeout or lifetime.
+    return min(lead, timedelta(minutes=minutes) / 2) if minutes else lead
 
 
 def _warning(sandbox: Sandbox, observation: Observation, now: datetime) -> Decision | None:

@@ -54,16 +54,31 @@ class QuotaExceeded(ServiceError):
     """The number of active sandboxes has reached the limit of the user or of the portal."""
 
     scope: str
-    """`user`, or `site` for the portal-wide limit."""
+    """`user`, `blueprint` for a blueprint's limit per user, or `site` for the portal-wide one."""
     limit: int
     active: int
     retry_at: datetime
     wait_seconds: int
     frees_first: str | None
     """Public id of the sandbox that ends first, if it belongs to the user."""
+    title: str = ""
+    """The blueprint's, if only its sandboxes can't be launched."""
+
+    @property
+    def reached(self) -> str:
+        """A sentence on the limit that was reached."""
+        if self.scope == "blueprint":
+            plural = "" if self.limit == 1 else "es"
+            return f"You've reached the limit of {self.limit} “{self.title}” sandbox{plural}."
+        if self.scope == "site" and self.title:
+            return f"The portal doesn't have enough memory for another “{self.title}” sandbox now."
+        return ""
 
     def __str__(self) -> str:
         minutes = max(1, round(self.wait_seconds / 60))
+        if self.reached:
+            own = "Destroy one to launch another; the" if self.scope == "blueprint" else "The"
+            return f"{self.reached} {own} next slot should open in about {minutes} min."
         if self.scope == "site":
             return (
                 f"The portal is at capacity ({self.limit} sandboxes). "

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SPEC_SETTINGS = (
     "SANDBOX_RUNTIME",
-    "SANDBOX_DISK_MB",
     "SANDBOX_BIND_ADDRESS",
     "SANDBOX_PUBLIC_HOST",
     "SANDBOX_CONTAINER_RUNTIME",
@@ -54,26 +53,30 @@ def preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
 
 def plan_pools() -> list[PoolPlan]:
     """Plan all pools within the capacity that launches by users leave."""
-    now, headroom = clock.now(), _headroom()
+    now, engine = clock.now(), EngineStatus.current()
+    room = capacity.NO_ROOM if Maintenance.current().is_active else capacity.pool_room(engine)
     stock = sorted(Sandbox.objects.for_pool(), key=preference)
     plans = []
     for pool in pools():
         rows = [row for row in stock if row.blueprint == pool.blueprint]
-        plans.append(_plan_pool(pool, rows, headroom, now))
-        headroom -= min(pool.target_size, headroom)
+        blueprint = blueprints.available().get(pool.blueprint)
+        size = min(pool.target_size, _most(blueprint, room, engine)) if blueprint else 0
+        plans.append(_plan_pool(pool, rows, size, now))
+        if blueprint:
+            room = room.without([blueprint.memory_mb] * size)
     return plans
 
 
-def _headroom() -> int:
-    if Maintenance.current().is_active:
+def _most(blueprint: Blueprint, room: capacity.Room, engine: EngineStatus) -> int:
+    """Return how many sandboxes of a blueprint the pool may hold."""
+    if capacity.engine_shortage(engine, blueprint.disk_mb):
         return 0
-    return capacity.pool_headroom(EngineStatus.current())
+    return room.for_sandboxes(blueprint.memory_mb)
 
 
-def _plan_pool(pool: Pool, rows: Iterable[Sandbox], headroom: int, now: datetime) -> PoolPlan:
+def _plan_pool(pool: Pool, rows: Iterable[Sandbox], target: int, now: datetime) -> PoolPlan:
     reasons = {row: staleness_reason(row, pool, now) for row in rows}
     fresh = [row for row, reason in reasons.items() if not reason]
-    target = min(pool.target_size, headroom)
     retire = [(row, reason) for row, reason in reasons.items() if reason]
     retire += [(row, "The pool is smaller now.") for row in fresh[target:]]
     return PoolPlan(pool, retire, 0 if _is_backing_off(pool, now) else max(0, target - len(fresh)))
@@ -91,7 +94,9 @@ def is_current(pool: Pool) -> bool:
     After a change, the next sweep updates the version.
     """
     blueprint = blueprints.available().get(pool.blueprint)
-    return blueprint is not None and pool.version.startswith(spec_fingerprint(blueprint))
+    if blueprint is None or blueprint.excesses:
+        return False
+    return bool(pool.version.startswith(spec_fingerprint(blueprint)))
 
 
 def staleness_reason(row: Sandbox, pool: Pool, now: datetime) -> str:
@@ -105,7 +110,8 @@ def staleness_reason(row: Sandbox, pool: Pool, now: datetime) -> str:
 
 def spec_fingerprint(blueprint: Blueprint) -> str:
     """Return a digest of the blueprint and settings that shape a sandbox, without its images."""
-    return _digest([blueprint.version, *(getattr(settings, name) for name in SPEC_SETTINGS)])
+    shape = [blueprint.version, blueprint.disk_mb]
+    return _digest([*shape, *(getattr(settings, name) for name in SPEC_SETTINGS)])
 
 
 def spec_version(blueprint: Blueprint, images: dict[str, str]) -> str:

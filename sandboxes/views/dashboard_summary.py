@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import prefetch_related_objects
 
-from sandboxes import actions
+from sandboxes import actions, blueprints
 from sandboxes.core import limits
 from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock
@@ -75,7 +75,9 @@ class DashboardSummary:
 
     @cached_property
     def quota_error(self) -> QuotaExceeded | None:
-        return limits.quota_blocker(self.user, self.limits, self.active, self.engine)
+        """The quota that prevents all launches; that of one blueprint leaves the others."""
+        among = blueprints.available().values()
+        return limits.quota_blocker(self.user, self.limits, self.active, self.engine, among=among)
 
     @property
     def next_slot_freed_by(self) -> Sandbox | None:
@@ -100,8 +102,12 @@ class DashboardSummary:
 
     @property
     def oldest(self) -> Sandbox | None:
-        """The oldest counted sandbox, if the user reached their own limit."""
-        return min(self.active, key=lambda row: row.created_at) if self.next_slot_freed_by else None
+        """The oldest sandbox whose end frees a slot, if the user reached their own limit."""
+        if not (first := self.next_slot_freed_by) or not self.quota_error:
+            return None
+        same = [row for row in self.active if row.blueprint == first.blueprint]
+        rows = same if self.quota_error.scope == "blueprint" else self.active
+        return min(rows, key=lambda row: row.created_at)
 
     @cached_property
     def status(self) -> PortalStatus:

@@ -245,6 +245,12 @@ def test_denied_requests_are_logged_in_one_line(stage: Stage) -> None:
     assert all(line.startswith("WARNING denied: ") for line in lines), lines
 
 
+def test_containers_may_have_as_much_as_the_largest_blueprint() -> None:
+    given = {"SANDBOX_MEMORY_MAX_MB": "4096", "SANDBOX_CPUS_MAX": "0.5", "SANDBOX_DISK_MB": "99"}
+    found = Settings.from_environment({"SANDBOX_INSTANCE": "one"} | given)
+    assert (found.memory_mb, found.cpus, found.disk_mb) == (4096, 1.0, 99)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
