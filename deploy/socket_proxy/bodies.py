@@ -67,7 +67,7 @@ MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 NO_HEALTHCHECK = {"Test": ["NONE"]}
 LOG = {"Type": "json-file", "Config": {"max-size": "2m", "max-file": "2"}}
 HARMLESS_ULIMITS = ("as", "cpu", "data", "locks", "memlock", "nproc", "rss", "sigpending", "stack")
-"""The limits of the container itself apply whatever their values."""
+"""The container has narrower limits of what these count."""
 UNLIMITED = 1 << 40
 
 COMPOSE_LABELS = {
