@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make test`: install test dependencies, lint, run the tests on PostgreSQL and Redis, then run those
-# that depend on the stores on SQLite and the embedded queue. STORES=servers or STORES=embedded runs
+# `make test`: install test dependencies, lint, run the tests on PostgreSQL and Redis, and beside them
+# those that depend on the stores on SQLite and the embedded queue. STORES=servers or STORES=embedded runs
 # all tests on one kind of stores, STORES=each on both (`make test-all`).
 
 . "$(dirname "$0")/common.sh"
@@ -70,11 +70,30 @@ skip_unavailable() {
     fi
 }
 
-# A test that hangs ends the run with a traceback. Tests of one file share fixtures, so they run in
-# the same process; slow files start first.
+# A test that hangs ends the run with a traceback.
+PYTEST=(python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true)
+
+# Tests of one file share fixtures, so they run in the same process; slow files start first.
 run_tests() {
-    "$@" python -m pytest -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true \
-        --numprocesses "$PROCESSES" --dist loadfile --no-loadscope-reorder "${ARGUMENTS[@]}"
+    "$@" "${PYTEST[@]}" --numprocesses "$PROCESSES" --dist loadfile --no-loadscope-reorder \
+        "${ARGUMENTS[@]}"
+}
+
+# Runs the tests that depend on the stores in a process of their own, beside the others: the tests
+# mostly wait for engines and browsers.
+start_store_tests() {
+    store_output=$(mktemp)
+    "${PYTEST[@]}" -o cache_dir=.pytest_cache/store --store-tests \
+        "${ARGUMENTS[@]}" >"$store_output" 2>&1 &
+    store_tests=$!
+}
+
+finish_store_tests() {
+    local passed=true
+    wait "$store_tests" || passed=false
+    say "Ran the tests that depend on the stores on SQLite and the embedded queue"
+    cat "$store_output"
+    $passed
 }
 
 # Audits the packages in the background, since this waits for other hosts: it needs internet access,
@@ -83,7 +102,6 @@ start_audit() {
     audit_output=$(mktemp)
     bash deploy/audit.sh >"$audit_output" 2>&1 &
     audit=$!
-    trap 'kill "$audit" 2>/dev/null || true; rm -f "$audit_output"' EXIT
 }
 
 finish_audit() {
@@ -93,10 +111,16 @@ finish_audit() {
     $passed || die "The audit of the packages failed."
 }
 
+stop_background() {
+    kill ${audit:+"$audit"} ${store_tests:+"$store_tests"} 2>/dev/null || true
+    rm -f ${audit_output:+"$audit_output"} ${store_output:+"$store_output"}
+}
+
 STORES=${STORES:-both}
 PROCESSES=${PROCESSES:-2}
 ARGUMENTS=("$@")
 bash deploy/lint.sh
+trap stop_background EXIT
 [ -z "${CI:-}" ] || start_audit
 # Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
 export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
@@ -120,22 +144,21 @@ if [[ " ${TESTS_WITHOUT:-} " != *" engine "* ]]; then
     python manage.py build_images
 fi
 exec 9<&-
+passed=true
+[ "$STORES" != both ] || start_store_tests
 if [ "$STORES" != embedded ]; then
     say "Running the tests on PostgreSQL and Redis"
-    run_tests python -m tests.harness.servers
+    run_tests python -m tests.harness.servers || passed=false
 fi
 case $STORES in
-both)
-    say "Running the tests that depend on the stores on SQLite and the embedded queue"
-    ARGUMENTS+=(--store-tests)
-    run_tests
-    ;;
+both) finish_store_tests || passed=false ;;
 embedded | each)
     say "Running the tests on SQLite and the embedded queue"
-    run_tests
+    run_tests || passed=false
     ;;
 esac
 if [ -n "$(missing_packages redis)" ]; then
     say "Skipped the run on PostgreSQL and Redis. Missing: $(missing_packages redis)"
 fi
 [ -z "${audit:-}" ] || finish_audit
+$passed
