@@ -26,6 +26,7 @@ urlpatterns = [
     path("dismiss-ended/", dashboard.dismiss_ended, name="dismiss-ended"),
     path("history/", history.history, name="history"),
     path("sandboxes/", dashboard.launch, name="launch"),
+    path("launch-options/", dashboard.launch_options, name="launch-options"),
     path("sandboxes/<str:public_id>/", sandbox.detail, name="sandbox"),
     path("sandboxes/<str:public_id>/card/", sandbox.card, name="card"),
     path("sandboxes/<str:public_id>/journal/", sandbox.journal, name="journal"),

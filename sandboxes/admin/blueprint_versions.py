@@ -14,6 +14,7 @@ from sandboxes.actions import blueprint_versions
 from sandboxes.admin.base import PortalAdmin, ReadOnlyAdminMixin, format_pairs
 from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.blueprints import Blueprint, BlueprintNotFound
+from sandboxes.blueprints.limits import caps
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import BlueprintVersion, Pool
 from sandboxes.operators.audit import AuditActor
@@ -68,7 +69,16 @@ class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
     list_filter = ("name",)
     ordering = ("name", "-prepared_at", "-pk")
     confirmed_actions = (ACTIVATE, DISABLE)
-    readonly_fields = ("version", "status", "live", "title", "services", "image_ids", "digest")
+    readonly_fields = (
+        "version",
+        "status",
+        "live",
+        "title",
+        "limits",
+        "services",
+        "image_ids",
+        "digest",
+    )
     fieldsets: ClassVar = [
         (
             None,
@@ -78,7 +88,7 @@ class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
                 "“manage.py blueprint prepare” makes versions from the blueprints' folders.",
             },
         ),
-        ("Content", {"fields": ("services", "image_ids", "digest")}),
+        ("Content", {"fields": ("limits", "services", "image_ids", "digest")}),
         ("Times", {"fields": ("prepared_at", "activated_at")}),
     ]
 
@@ -117,6 +127,11 @@ class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
         found = _read(row)
         return found.title if found else "This release can't read the version."
 
+    @admin.display(description="limits")
+    def limits(self, row: BlueprintVersion) -> SafeString:
+        found = _read(row)
+        return format_pairs(_describe_limits(found) if found else {})
+
     @admin.display(description="services")
     def services(self, row: BlueprintVersion) -> SafeString:
         found = _read(row)
@@ -129,6 +144,24 @@ class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
     @admin.display(description="images")
     def image_ids(self, row: BlueprintVersion) -> SafeString:
         return format_pairs(row.images)
+
+
+def _describe_limits(blueprint: Blueprint) -> dict[str, str]:
+    """Return the limits of a sandbox, its own lifetime, timeout and quota only if it has them."""
+    own = blueprint.limits
+    size = f"{blueprint.memory_mb} MB memory, {blueprint.cpus:g} CPUs, {blueprint.disk_mb} MB disk"
+    minutes = {
+        "default lifetime": own.ttl_minutes,
+        "maximum lifetime": own.ttl_max_minutes,
+        "idle timeout": own.idle_minutes,
+    }
+    return {
+        "size": size,
+        **{name: f"{value} min" for name, value in minutes.items() if value},
+        **({"active per user": str(own.max_active)} if own.max_active else {}),
+        **{excess.size.key: f"not launched: {excess}" for excess in blueprint.excesses},
+        **dict(caps(own)),
+    }
 
 
 def _read(version: BlueprintVersion) -> Blueprint | None:

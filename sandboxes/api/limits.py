@@ -28,11 +28,7 @@ def read_limits(request: ApiRequest) -> schemas.Limits:
         can_launch=blocker is None,
         reason=str(blocker) if blocker else None,
         **_wait_fields(blocker),
-        ttl_minutes=schemas.Bounds(
-            default=user_limits.ttl_minutes,
-            min=user_limits.ttl_min_minutes,
-            max=user_limits.ttl_max_minutes,
-        ),
+        ttl_minutes=_lifetimes(user_limits),
         extension_max_minutes=user_limits.extension_max_minutes,
         hard_cap_minutes=user_limits.hard_cap_minutes,
         idle_minutes=user_limits.idle_minutes,
@@ -42,6 +38,23 @@ def read_limits(request: ApiRequest) -> schemas.Limits:
             disk_mb=settings.SANDBOX_DISK_MB,
         ),
         isolated=runtime.is_isolated(),
+    )
+
+
+def _lifetimes(own: limits.Limits) -> schemas.Bounds:
+    return schemas.Bounds(default=own.ttl_minutes, min=own.ttl_min_minutes, max=own.ttl_max_minutes)
+
+
+def _limits_of(blueprint: blueprints.Blueprint, own: limits.Limits) -> schemas.BlueprintLimits:
+    own = own.within(blueprint.limits)
+    return schemas.BlueprintLimits(
+        memory_mb=blueprint.memory_mb,
+        cpus=blueprint.cpus,
+        disk_mb=blueprint.disk_mb,
+        ttl_minutes=_lifetimes(own),
+        hard_cap_minutes=own.hard_cap_minutes,
+        idle_minutes=own.idle_minutes,
+        active_per_user=min(own.max_active, blueprint.limits.max_active or own.max_active),
     )
 
 
@@ -58,9 +71,9 @@ def _wait_fields(blocker: QuotaExceeded | RateLimited | Unavailable | None) -> d
 
 
 @router.get("/blueprints", auth=READ, response=responses(200, schemas.BlueprintList))
-def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG001
-    """List the blueprints that sandboxes are launched from."""
-    launchable = actions.launchable_blueprints()
+def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:
+    """List the blueprints that sandboxes are launched from, with your limits for each."""
+    launchable, own = actions.launchable_blueprints(), limits.get_limits(request.auth)
     return schemas.BlueprintList(
         data=[
             schemas.Blueprint(
@@ -70,6 +83,7 @@ def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:  # noqa: ARG0
                 seed=dict(blueprint.seed),
                 default=blueprint.name == settings.SANDBOX_DEFAULT_BLUEPRINT,
                 can_launch=blueprint.name in launchable,
+                limits=_limits_of(blueprint, own),
             )
             for blueprint in blueprints.available().values()
         ]

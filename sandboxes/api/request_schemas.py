@@ -23,7 +23,7 @@ class Launch(RequestBody):
     )
     ttl_minutes: int | None = Field(
         default=None,
-        description="Lifetime, within the bounds given by `/limits`.",
+        description="Lifetime, within the bounds that `/blueprints` gives for the blueprint.",
         examples=[60],
     )
     name: str | None = Field(

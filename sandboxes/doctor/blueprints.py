@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sandboxes.blueprints import document, folders
+from collections.abc import Iterable
+
+from sandboxes import blueprints
+from sandboxes.blueprints import Blueprint, document, folders
+from sandboxes.blueprints.limits import caps
 from sandboxes.doctor.findings import Findings, ok, warning
 from sandboxes.models import BlueprintVersion
 from sandboxes.models.runtime_settings import config
@@ -26,5 +30,16 @@ def versions() -> Findings:
                 f"The files of {name} differ from the active version {version.short_digest}.",
                 f"{PREPARE} To keep an earlier version, do nothing.",
             )
+    yield from limits(blueprints.available().values())
     if active:
         yield ok(f"Active versions: {', '.join(str(active[name]) for name in sorted(active))}.")
+
+
+def limits(known: Iterable[Blueprint]) -> Findings:
+    """Check that the portal's settings allow the limits of blueprints."""
+    for blueprint in known:
+        for excess in blueprint.excesses:
+            yield warning(f"The blueprint {blueprint.name} isn't launched: {excess}", excess.remedy)
+        for key, message in caps(blueprint.limits):
+            remedy = "Raise the setting, or lower the limit in the blueprint."
+            yield warning(f"The blueprint {blueprint.name}, {key}: {message}", remedy)

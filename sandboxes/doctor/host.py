@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db import connection as database
 from django.db.models import Q
 
+from sandboxes import blueprints
+from sandboxes.blueprints import Blueprint
 from sandboxes.core import capacity
 from sandboxes.doctor.engine import connection as engine
 from sandboxes.doctor.findings import Finding, Findings, error, ok, warning
@@ -34,6 +36,7 @@ def disks() -> Findings:
     yield var_disk(*disk_space(settings.VAR_DIR))
     space = get_runtime().capabilities().resources
     yield engine_disk(space.disk_total_mb, space.disk_free_mb)
+    yield from large_blueprints(blueprints.available().values(), space.disk_free_mb)
 
 
 def var_disk(total: int | None, free: int | None) -> Finding:
@@ -59,6 +62,14 @@ def engine_disk(total: int | None, free: int | None) -> Finding:
     if free < LOW_DISK_SHARE * total:
         return warning(words, "Free space; `docker system df` shows what uses it.")
     return ok(words)
+
+
+def large_blueprints(known: Iterable[Blueprint], free: int | None) -> Findings:
+    """Find blueprints that need more disk space than is free, although others are launched."""
+    for blueprint in known:
+        if free is not None and settings.SANDBOX_DISK_MB <= free < blueprint.disk_mb:
+            words = f"Launches of {blueprint.name} are rejected: {blueprint.disk_mb:,} MB of disk "
+            yield warning(f"{words}space aren't free.", "Free space, or lower its limit.")
 
 
 def memory() -> Findings:

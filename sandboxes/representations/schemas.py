@@ -182,6 +182,15 @@ class Limits(Schema):
     )
 
 
+class BlueprintLimits(Size):
+    """What a sandbox of the blueprint may have, and how long you may have it."""
+
+    ttl_minutes: Bounds
+    hard_cap_minutes: int = Field(description="Maximum lifetime, extensions included.")
+    idle_minutes: int
+    active_per_user: int = Field(description="Maximum number of your active sandboxes of it.")
+
+
 class Blueprint(Schema):
     name: str
     title: str
@@ -191,6 +200,7 @@ class Blueprint(Schema):
     can_launch: bool = Field(
         description="False if this portal can't run it or an operator has disabled it."
     )
+    limits: BlueprintLimits
 
 
 class BlueprintList(Schema):

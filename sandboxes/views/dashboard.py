@@ -69,6 +69,14 @@ def overview(request: Request) -> HttpResponse:
 
 
 @login_required_page
+@require_GET
+def launch_options(request: Request) -> HttpResponse:
+    """Return the options of the launch form that depend on the selected blueprint."""
+    form = LaunchForm(request.user, initial=request.GET.dict())
+    return render(request, "sandboxes/_launch_options.html", {"form": form})
+
+
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def launch(request: Request) -> HttpResponse:
     if request.method == "GET":

@@ -13,6 +13,7 @@ from sandboxes.actions import LaunchRequest, launchable_blueprints
 from sandboxes.core import limits
 from sandboxes.lib import clock, names
 from sandboxes.models import EventType, Preferences, Scope
+from sandboxes.models.runtime_settings import config
 from sandboxes.webhooks.url_policy import MAX_URL_LENGTH
 
 if TYPE_CHECKING:
@@ -74,18 +75,30 @@ class LaunchForm(forms.Form):
         self.offered = launchable_blueprints() if offered is None else offered
         choices = [(name, made.title) for name, made in self.offered.items()]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
+        self.fields["blueprint"].initial = config.SANDBOX_DEFAULT_BLUEPRINT
+
+    @property
+    def chosen(self) -> Blueprint | None:
+        """The selected blueprint, if it is offered."""
+        return self.offered.get(self["blueprint"].value() or config.SANDBOX_DEFAULT_BLUEPRINT)
+
+    @property
+    def chosen_limits(self) -> limits.Limits:
+        """The user's limits for the selected blueprint."""
+        return self.limits.within(self.chosen.limits) if self.chosen else self.limits
 
     @property
     def lifetimes(self) -> list[int]:
         """Lifetimes to choose from, including the default."""
-        low, high = self.limits.ttl_min_minutes, self.limits.ttl_max_minutes
-        allowed = {minutes for minutes in LIFETIMES if low <= minutes <= high}
-        return sorted(allowed | {self.limits.ttl_minutes})
+        own = self.chosen_limits
+        allowed = {m for m in LIFETIMES if own.ttl_min_minutes <= m <= own.ttl_max_minutes}
+        return sorted(allowed | {own.ttl_minutes})
 
     @property
     def lifetime(self) -> int:
-        """The selected lifetime."""
-        return parse_minutes(self["ttl_minutes"].value()) or self.limits.ttl_minutes
+        """The selected lifetime; the default if the blueprint doesn't allow it."""
+        selected = parse_minutes(self["ttl_minutes"].value())
+        return selected if selected in self.lifetimes else self.chosen_limits.ttl_minutes
 
     @cached_property
     def request(self) -> LaunchRequest:

@@ -59,6 +59,7 @@ MOVED = rule(**dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), ANYONE_R
 PORTAL = {
     "": rule(GET=SIGNED_IN),
     "overview/": rule(GET=SIGNED_IN),
+    "launch-options/": rule(GET=SIGNED_IN),
     "history/": rule(GET=SIGNED_IN),
     "sandboxes/": rule(
         GET=SIGNED_IN_REDIRECTED,

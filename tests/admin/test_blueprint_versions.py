@@ -52,6 +52,7 @@ def test_operators_see_the_versions_and_their_sandboxes(admin_client, alice, ver
     assert "Second" in details
     assert "web: 128 MB, 0.25 CPUs" in details
     assert versions[1].digest in details
+    assert "384 MB memory, 0.75 CPUs, 2048 MB disk" in details
 
 
 def test_an_operator_rolls_back_at_once(admin_client, versions):

@@ -199,6 +199,20 @@ def test_the_wait_estimate_of_a_full_site_includes_ending_sandboxes(
     assert refusal.retry_at - clock.now() <= limits.REMOVAL_DURATION + timedelta(seconds=1)
 
 
+def test_blueprints_show_the_limits_of_the_user_for_each(program: ApiClient, alice: User) -> None:
+    LimitOverride.objects.create(user=alice, max_active=7, idle_minutes=9, reason="workshop")
+    (billing,) = program.get("/blueprints").json()["data"]
+    assert billing["limits"] == {
+        "memory_mb": 512,
+        "cpus": 1.0,
+        "disk_mb": 2048,
+        "ttl_minutes": {"default": 60, "min": 15, "max": 120},
+        "hard_cap_minutes": 240,
+        "idle_minutes": 9,
+        "active_per_user": 7,
+    }
+
+
 def test_blueprints_show_which_can_be_launched(program: ApiClient) -> None:
     (billing,) = program.get("/blueprints").json()["data"]
     assert billing["name"] == "billing"

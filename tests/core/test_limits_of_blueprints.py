@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 
 from sandboxes import actions
 from sandboxes.core import capacity, limits
@@ -15,7 +15,7 @@ from sandboxes.lib.exceptions import QuotaExceeded, Unavailable, ValidationFaile
 from sandboxes.models import EngineStatus, LimitOverride, Pool, Sandbox
 from sandboxes.representations import display
 from sandboxes.worker import provisioning
-from tests.helpers.blueprints import tiny, write
+from tests.helpers.blueprints import prepare_with_limits
 from tests.helpers.scenarios import (
     event_kinds,
     launch,
@@ -43,21 +43,8 @@ Prepare = Callable[..., None]
 @pytest.fixture
 def prepare(settings, tmp_path, runtime) -> Prepare:
     """Return a function that prepares blueprints with these limits; the first is the default."""
-    settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
     settings.SANDBOX_POOL_SIZE = 0
-
-    def prepare(**limits_of: Any) -> None:
-        settings.SANDBOX_DEFAULT_BLUEPRINT = next(iter(limits_of))
-        for name, own in limits_of.items():
-            written = tiny() | {"name": name}
-            written["x-sandbox"] |= {"limits": own, "title": name.title()}
-            for service in written["services"].values():
-                del service["mem_limit"], service["cpus"]
-            write(tmp_path, written, name)
-        with run_on_commit():
-            call_command("blueprint", "prepare", verbosity=0)
-
-    return prepare
+    return partial(prepare_with_limits, settings, tmp_path)
 
 
 def refusal(user: Any, **choices: Any) -> QuotaExceeded:

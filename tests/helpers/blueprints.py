@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from django.core.management import call_command
 
 from sandboxes.blueprints import Problem
 from sandboxes.blueprints.loader import load_blueprint
+from tests.helpers.scenarios import run_on_commit
 
 MEMORY_MB, CPUS = 512, 1.0
 TINY = """
@@ -63,6 +65,20 @@ def tiny() -> dict[str, Any]:
     """Return a valid blueprint that a test may break."""
     parsed: dict[str, Any] = yaml.safe_load(TINY.replace("0.25g", "256m"))
     return parsed
+
+
+def prepare_with_limits(settings: Any, folder: Path, **limits_of: Any) -> None:
+    """Prepare blueprints with their own limits, by name; the first one is the default."""
+    settings.SANDBOX_BLUEPRINTS_DIR = folder
+    settings.SANDBOX_DEFAULT_BLUEPRINT = next(iter(limits_of))
+    for name, own in limits_of.items():
+        written = tiny() | {"name": name}
+        written["x-sandbox"] |= {"limits": own, "title": name.title()}
+        for service in written["services"].values():
+            del service["mem_limit"], service["cpus"]
+        write(folder, written, name)
+    with run_on_commit():
+        call_command("blueprint", "prepare", verbosity=0)
 
 
 def write(folder: Path, content: dict[str, Any] | str, name: str = "tiny") -> Path:
