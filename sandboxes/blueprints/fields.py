@@ -127,6 +127,8 @@ PublicName = Annotated[
     str, name_matching(r"[A-Za-z][A-Za-z0-9_-]{0,39}", "letters, digits, _ and -")
 ]
 """A name that the API, `.env` files and pages show."""
+UserName = Annotated[VariableValue, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$")]
+"""A user of an image by name or number, optionally with a group."""
 PositiveInt = Annotated[int, Field(gt=0)]
 UrlPath = Annotated[str, Field(pattern=r"^/[!-~]*$")]
 RegularExpression = Annotated[str, Field(min_length=1), AfterValidator(regular_expression)]

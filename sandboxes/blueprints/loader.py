@@ -122,6 +122,7 @@ class _Inspector:
         variables = self._variables(section, files)
         tree = without_tags(ProjectReader(files, self.findings).read(paths, self.folder, variables))
         self._compare_name(tree)
+        put_users(tree, section.tree.get("users"))
         stack = read_stack(tree, section.names("profiles"), section.names("root"), self.findings)
         mounts = plan_mounts(stack, files, self.findings)
         contents = plan_contents(stack, files, variables, self.findings)
@@ -236,6 +237,15 @@ class _Inspector:
             if isinstance(value, str | int | float)
         }
         return read_env(self.folder, files, Variables(own, per_sandbox), self.findings)
+
+
+def put_users(tree: Map, users: Any) -> None:
+    """Run services of a Compose file as the users that the section names."""
+    services = tree.get("services")
+    if isinstance(users, Map) and isinstance(services, Map):
+        for name, user, place in users.entries():
+            if isinstance(service := services.get(name), Map):
+                service.put("user", str(user), place)
 
 
 def boundary_of(folder: Path) -> Path:

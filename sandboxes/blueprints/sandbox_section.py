@@ -23,6 +23,7 @@ from sandboxes.blueprints.fields import (
     RegularExpression,
     SecretName,
     UrlPath,
+    UserName,
     VariableName,
     VariableValue,
     authentication,
@@ -152,6 +153,7 @@ class SandboxSection(StrictModel):
     variables: dict[VariableName, VariableValue] = {}
     profiles: list[str] = []
     root: list[str] = []
+    users: dict[str, UserName] = {}
     endpoints: dict[PublicName, Endpoint] = {}
     credentials: dict[PublicName, Credential] = {}
     ready: list[Ready] = []

@@ -199,6 +199,8 @@ def _check_references(parsed: SectionContext) -> Iterator[Violation]:
         yield from _check_service("x-sandbox.requests.service", requests.service, parsed)
     for index, name in enumerate(parsed.sandbox.root):
         yield from _check_service(f"x-sandbox.root.{index}", name, parsed)
+    for name in parsed.sandbox.users:
+        yield from _check_service(f"x-sandbox.users.{name}", name, parsed)
 
 
 def _check_limits(parsed: SectionContext) -> Iterator[Violation]:

@@ -35,6 +35,8 @@ from tests.harness.shared_files import link_shared, share_templates
 from tests.helpers.servers import start_in_thread
 
 ROOT = Path(__file__).resolve().parents[2]
+PREPARE_SECONDS = 900
+"""Blueprints may have images to build."""
 
 
 class Friendbot(BaseHTTPRequestHandler):
@@ -90,14 +92,14 @@ class Portal(ABC):
             self.parent.wait(timeout=30)
             self.parent = None
 
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def manage(self, *arguments: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
             check=False,
         )
 
@@ -260,7 +262,7 @@ def _running_portal(
     link_shared(var / "static", "static")
     if settings["SANDBOX_RUNTIME"] == "process":
         share_templates(Path(settings["SANDBOX_PROCESS_DIR"]))
-    done = running.manage("prepare", "--demo")
+    done = running.manage("prepare", "--demo", seconds=PREPARE_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())
     try:

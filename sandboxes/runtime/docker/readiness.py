@@ -19,12 +19,15 @@ from sandboxes.runtime import (
     SandboxSpec,
     ServiceFacts,
     ServiceNotFound,
+    ServiceSpec,
     ServiceState,
+    StartCondition,
     TcpCheck,
     probing,
 )
 from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.exec_and_logs import run_command
+from sandboxes.runtime.docker.listening import exposed_ports, listening_ports
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.readiness import require_running, succeeds, timeout_error
 from sandboxes.runtime.start_order import Awaited, CompletedCheck
@@ -39,6 +42,8 @@ REPORT_INTERVAL_SECONDS = 1.0
 RESPONSE_TIMEOUT_SECONDS = 5.0
 MIN_COMMAND_SECONDS, MAX_COMMAND_SECONDS = 1.0, 10.0
 """Time limits of a command that checks a service; the launch reports nothing meanwhile."""
+LISTEN_SECONDS = 10.0
+"""How long a healthy service may take to listen, before it counts as one that doesn't."""
 
 
 class Timer:
@@ -85,6 +90,8 @@ class Watch:
     """The services as they were last observed."""
     output: str = ""
     """What the last command printed that didn't succeed."""
+    listen_until: dict[str, float] = field(default_factory=dict)
+    """By service, how long a healthy one is given to listen."""
 
     def look(self, check: ReadyCheck | Awaited) -> None:
         """Raise NotReady if the check can't succeed any more, EngineUnreachable."""
@@ -139,8 +146,9 @@ class ReadinessProbe:
                 [service] = [one for one in watch.spec.services if one.name == check.service]
                 health = service.healthcheck
                 # Without a health check, a service that runs is as healthy as it can be.
-                return health is None or self._command_succeeds(
-                    check.service, health.command, watch, health.timeout
+                return health is None or (
+                    self._command_succeeds(check.service, health.command, watch, health.timeout)
+                    and (not is_called(service, watch.spec) or self._listens(check.service, watch))
                 )
             case CompletedCheck():
                 return watch.services[check.service].state is ServiceState.COMPLETED
@@ -161,6 +169,24 @@ class ReadinessProbe:
             code, output = 1, str(error)
         watch.output = output if code else ""
         return code == 0
+
+    def _listens(self, service: str, watch: Watch) -> bool:
+        """Return whether a healthy service listens on a port of its image, or probably never will.
+
+        Official images of databases fill an empty directory with a server that only the container
+        itself can reach. Their usual health checks succeed there, and engines rarely notice since
+        they check after some seconds first.
+        """
+        ends = watch.listen_until.setdefault(service, time.monotonic() + LISTEN_SECONDS)
+        if time.monotonic() > ends:
+            return True
+        try:
+            exposed = exposed_ports(self.engine, watch.ids[service])
+            found = listening_ports(self.engine, watch.ids[service], service)
+        except (EngineRefused, ServiceNotFound):
+            # The image has no `cat`, or the container has just stopped.
+            return True
+        return found is None or not exposed or bool(exposed & found)
 
     def probe(
         self,
@@ -188,3 +214,10 @@ class ReadinessProbe:
             require_running(service.name, facts.services.get(service.name) if facts else None)
         assert facts
         return facts
+
+
+def is_called(service: ServiceSpec, spec: SandboxSpec) -> bool:
+    """Return whether others connect to a service: it has ports, or others wait for its health."""
+    return bool(service.ports) or any(
+        other.depends_on.get(service.name) is StartCondition.HEALTHY for other in spec.services
+    )

@@ -204,8 +204,8 @@ def check_user(recipe: ImageRecipe, config: Mapping[str, Any], files: ImageFiles
     if user.is_root and not recipe.root:
         raise ImageError(
             f"The image {recipe.image} runs as root.",
-            f"Set `user` to a user of the image{suggestion(files)} or to a number; or name the "
-            "service in x-sandbox.root, which needs SANDBOX_ROOT_SERVICES.",
+            f"Set `user`, or x-sandbox.users, to a user of the image{suggestion(files)} or to a "
+            "number; or name the service in x-sandbox.root, which needs SANDBOX_ROOT_SERVICES.",
         )
     if recipe.needs_shell and not files.has_shell():
         raise ImageError(
