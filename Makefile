@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-isolation probe fuzz audit lint lock screenshots clean
+.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-gallery test-isolation probe fuzz audit lint lock screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ test-exhaustive: ## Run the long forms of tests that have a short one (ARGS: pas
 
 test-all: ## Run every test, long forms and test tools included, on both kinds of stores
 	@STORES=each bash deploy/test.sh --tools --exhaustive $(ARGS)
+
+test-gallery: ## Launch, use, reset, expire and destroy every stack of docs/examples, and measure warm launches
+	@STORES=servers PROCESSES=1 bash deploy/test.sh --exhaustive tests/gallery $(ARGS)
 
 bench: ## Measure launches, pages, memory, and sweeps; writes docs/performance.md (QUICK=1: shorter run)
 	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)

@@ -116,6 +116,7 @@ def gallery_of(stacks: Sequence[Stack], folder: Path) -> Iterator[Gallery]:
         "SANDBOX_BLUEPRINTS_DIR": str(blueprints),
         "SANDBOX_DEFAULT_BLUEPRINT": stacks[0].name,
         "SANDBOX_ROOT_SERVICES": "true",
+        "SANDBOX_MEMORY_MAX_MB": "1024",
         "SANDBOX_MAX_PER_USER": "20",
         "WEBHOOK_ALLOW_PRIVATE": "true",
         "WEBHOOK_ALLOW_HTTP": "true",

@@ -446,3 +446,13 @@ def test_what_fixed_limits_leave_is_shared(
     fixed: dict[str, float], at_most: dict[str, float | None], shares: dict[str, float]
 ) -> None:
     assert share(fixed, at_most, 100) == shares
+
+
+def test_the_section_names_the_user_of_a_service(tmp_path: Path) -> None:
+    chosen = {"sandbox": {"users": {"web": 1000}}}
+    inspection = inspect_service(tmp_path, {"user": "root"}, **chosen)
+    assert inspection.blueprint, inspection.problems
+    web, recipe = inspection.blueprint.services[0], inspection.blueprint.recipes["web"]
+    assert (web.user, recipe.user) == ("1000", "1000")
+    (problem,) = inspect_service(tmp_path, {}, sandbox={"users": {"web": "root"}}).problems
+    assert problem.message == "Services don't run as root."
