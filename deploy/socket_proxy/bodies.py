@@ -59,7 +59,6 @@ ROOT_USER = r"(?:root|0)(?::(?:root|0))?"
 ROOT_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"]
 MAX_LABELS = 30
 NETWORK_PREFIX = 28
-HOST_PORTS = range(16_384, 32_768)
 STARTUP_CPUS = 1.0
 OOM_SCORE = 500
 BRIDGE_NAME = "com.docker.network.bridge.name"
@@ -172,7 +171,7 @@ def endpoints(body: Mapping[str, Any]) -> dict[str, Any]:
 def host_config(settings: Settings) -> Validator:
     memory = settings.memory_mb * MB
     binding = record(
-        {"HostIp": exactly(settings.bind_address), "HostPort": optional(host_port)},
+        {"HostIp": exactly(settings.bind_address), "HostPort": host_port(settings)},
     )
     fields: dict[str, Validator] = {
         "NetworkMode": text(rf"none|{SANDBOX_ID}_default"),
@@ -221,11 +220,16 @@ VOLUME_MOUNT = record(
 )
 
 
-def host_port(value: Any) -> str:
-    """Accept a port from which the portal chooses, or none, so that the engine chooses one."""
-    port: str = text(r"(?:[1-9][0-9]{4})?")(value)
-    require(not port or int(port) in HOST_PORTS, f"must be in {HOST_PORTS}")
-    return port
+def host_port(settings: Settings) -> Validator:
+    """Accept a port of `SANDBOX_PORTS`, from which the portal chooses."""
+    ports, pattern = settings.ports, text(r"[1-9][0-9]{0,4}")
+
+    def validate(value: Any) -> str:
+        port: str = pattern(value)
+        require(int(port) in ports, f"must be in SANDBOX_PORTS, {ports.start}-{ports.stop - 1}")
+        return port
+
+    return validate
 
 
 def _given_or_default(expected: str) -> Validator:

@@ -14,6 +14,8 @@ Value = TypeVar("Value")
 INSTANCE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 API_VERSION = r"1\.(4[1-9]|[5-9]\d)"
 DEFAULT_SUBNETS = IPv4Network("10.213.0.0/16")
+MAX_PORT = 65_535
+DEFAULT_PORTS = range(16_384, 32_768)
 DEFAULT_IMAGES = "sandboxportal*/* debian:bookworm-slim"
 
 
@@ -34,6 +36,7 @@ class Settings:
     disk_mb: int = 2048
     max_pids: int = 1024
     max_open_files: int = 65536
+    ports: range = DEFAULT_PORTS
     images: tuple[str, ...] = tuple(DEFAULT_IMAGES.split())
     """Names of images that containers may use, besides those that the portal has built."""
     root_services: bool = False
@@ -73,11 +76,20 @@ class Settings:
             ),
             read("SOCKET_PROXY_MAX_PIDS", _positive, cls.max_pids),
             read("SOCKET_PROXY_MAX_OPEN_FILES", _positive, cls.max_open_files),
+            read("SANDBOX_PORTS", _ports, cls.ports),
             read("SOCKET_PROXY_IMAGES", _words, cls.images),
             read("SANDBOX_ROOT_SERVICES", _flag, cls.root_services),
             read("DOCKER_API_VERSION", _matching(API_VERSION), cls.api_version),
             read("ENGINE_SOCKET", str, cls.engine),
         )
+
+
+def _ports(given: str) -> range:
+    first, dash, last = given.partition("-")
+    ports = range(int(first), int(last if dash else first) + 1)
+    if not ports or ports.start < 1 or ports.stop > MAX_PORT + 1:
+        raise ValueError("use the form FIRST-LAST, such as 20000-20999")
+    return ports
 
 
 def _matching(pattern: str) -> Callable[[str], str]:

@@ -26,7 +26,7 @@ from django.db.models import F
 from django.utils.text import capfirst
 
 from sandboxes import blueprints
-from sandboxes.core import journal
+from sandboxes.core import journal, ports
 from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib import clock
 from sandboxes.models import (
@@ -210,5 +210,6 @@ def mark_destroyed(sandbox: Sandbox, peak: dict[str, Any] | None = None) -> bool
         removal_error="",
     )
     if moved:
+        ports.release(sandbox)
         journal.record(sandbox, EventKind(last), "Resources removed.")
     return moved

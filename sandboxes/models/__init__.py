@@ -30,6 +30,7 @@ from sandboxes.models.maintenance import Maintenance
 from sandboxes.models.outcome_count import OutcomeCount, OutcomeCursor
 from sandboxes.models.pool import Pool
 from sandboxes.models.preferences import Preferences
+from sandboxes.models.reserved_port import ReservedPort
 from sandboxes.models.runtime_settings import RuntimeSettings
 from sandboxes.models.sandbox import Sandbox
 from sandboxes.models.sandbox_warning import SandboxWarning
@@ -75,6 +76,7 @@ __all__ = [
     "OutcomeCursor",
     "Pool",
     "Preferences",
+    "ReservedPort",
     "RuntimeSettings",
     "Sandbox",
     "SandboxWarning",

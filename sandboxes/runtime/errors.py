@@ -23,6 +23,14 @@ class CapacityExhausted(EngineRefused):
     """All subnets or ports for sandboxes are taken."""
 
 
+class PortTaken(EngineRefused):
+    """Another program uses a host port that the specification reserves for a service."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"Another program uses the port of the service {service}.")
+        self.service = service
+
+
 class NotReady(RuntimeFailure):
     """A service stopped, or didn't become ready in time."""
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from zlib import crc32
 
+HOST_PORTS = range(16_384, 32_768)
+"""Ports for sandboxes, below those that the kernel and the engine choose for others."""
 PORTS_PER_SANDBOX = 4
 """Most sandboxes publish fewer. More are allowed; a taken port is then replaced by another."""
 
 
-def candidate(
-    ports: Sequence[int], instance: str, number: int, position: int, attempt: int = 0
-) -> int:
+def candidate(ports: Sequence[int], instance: str, number: int, position: int) -> int:
     """Return a port for a published port of the sandbox with this number.
 
-    `position` counts the sandbox's published ports. Where a port is taken, the next `attempt` is
-    half a round away: it was in use as long ago as possible, and its own turn is as far ahead.
+    `position` counts the sandbox's published ports.
     """
     start = crc32(instance.encode())
     turn = number * PORTS_PER_SANDBOX + position
-    return ports[(start + turn + attempt * (len(ports) // 2 + 1)) % len(ports)]
+    return ports[(start + turn) % len(ports)]

@@ -71,7 +71,7 @@ class ServiceSpec:
     user: str = ""
     working_dir: str = ""
     ports: Sequence[int] = ()
-    """Container ports to publish, each on a free port of the configured address."""
+    """Container ports to publish, each on a port of the configured address."""
     tmpfs: Mapping[str, int] = field(default_factory=dict)
     """Mount point to size in MB."""
     read_only: bool = False
@@ -179,6 +179,10 @@ def needs_containers(services: Sequence[ServiceSpec], ready: Sequence[ReadyCheck
     return commands or any(service.needs_container for service in services)
 
 
+HostPorts = Mapping[str, Mapping[int, int]]
+"""By service, the host port of each published port."""
+
+
 @dataclass(frozen=True)
 class SandboxSpec:
     """Everything that a runtime needs to create a sandbox."""
@@ -197,5 +201,5 @@ class SandboxSpec:
         """Names of the shared volumes, sorted."""
         return sorted({name for service in self.services for name in service.volumes.values()})
 
-    number: int = 0
-    """Counts all sandboxes of the portal; its ports follow from it. 0 for any free ports."""
+    host_ports: HostPorts = field(default_factory=dict)
+    """The host ports that are reserved for it; ports without one get any free host port."""

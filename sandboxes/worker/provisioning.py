@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sandboxes.blueprints import BlueprintChanged, BlueprintNotFound, addresses, for_sandbox
-from sandboxes.core import journal, launch_queue, leases, lifecycle
+from sandboxes.core import journal, launch_queue, leases, lifecycle, ports
 from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
@@ -17,6 +17,7 @@ from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import (
     CapacityExhausted,
     EngineUnreachable,
+    PortTaken,
     Report,
     RuntimeFailure,
     SandboxFacts,
@@ -67,16 +68,24 @@ def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
     """Create the missing objects on the engine. Raise RuntimeFailure or BlueprintNotFound."""
     spec = specification(sandbox)
     time_limit = float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS)
+    attempts = iter(range(ports.MAX_ATTEMPTS))
     while True:
         try:
             return get_runtime().create(spec, report, time_limit)
+        except PortTaken as error:
+            if next(attempts, None) is None:
+                raise
+            spec = with_other_ports(sandbox, spec, error.service)
         except CapacityExhausted:
             if sandbox.is_for_pool or not _evict_pooled_sandbox():
                 raise
 
 
 def specification(sandbox: Sandbox) -> SandboxSpec:
-    """Return the sandbox's specification. Raise BlueprintNotFound, BlueprintChanged."""
+    """Return the sandbox's specification, and reserve the ports that it lacks.
+
+    Raise BlueprintNotFound, BlueprintChanged, CapacityExhausted.
+    """
     variables = sandbox.secrets | {
         "SANDBOX_ID": sandbox.public_id,
         "SANDBOX_LAUNCHED_AT": _provisioned_at(sandbox),
@@ -90,7 +99,13 @@ def specification(sandbox: Sandbox) -> SandboxSpec:
         raise BlueprintChanged(
             f"The blueprint has changed since the launch, and needs {error.args[0]} now."
         ) from error
-    return replace(spec, number=sandbox.pk)
+    return replace(spec, host_ports=ports.reserve(sandbox, blueprint.published_ports))
+
+
+def with_other_ports(sandbox: Sandbox, spec: SandboxSpec, service: str) -> SandboxSpec:
+    """Return the specification with other host ports for a service. Raise CapacityExhausted."""
+    published = {each.name: each.ports for each in spec.services}
+    return replace(spec, host_ports=ports.replace(sandbox, service, published))
 
 
 def _provisioned_at(sandbox: Sandbox) -> str:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from sandboxes.runtime.docker.containers.create import HOST_PORTS
-from sandboxes.runtime.port_rotation import PORTS_PER_SANDBOX, candidate
+from sandboxes.runtime import PortTaken
+from sandboxes.runtime.port_rotation import HOST_PORTS, PORTS_PER_SANDBOX, candidate
 from tests.harness.networks import page_on
 from tests.harness.runtimes import TIME_LIMIT, DockerHarness, ignore_step
 
@@ -28,16 +28,16 @@ def test_two_portals_on_one_engine_start_at_different_ports() -> None:
 
 
 @pytest.mark.engine
-def test_a_sandbox_gets_the_port_whose_turn_it_is_or_another_if_it_is_taken(
+def test_a_sandbox_gets_its_reserved_port_or_none_if_another_program_uses_it(
     docker_harness: DockerHarness,
 ) -> None:
-    spec = replace(docker_harness.spec(), number=5)
     due = candidate(HOST_PORTS, docker_harness.instance, 5, 0)
-    with page_on("127.0.0.1", due):
-        facts = docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    second = candidate(HOST_PORTS, docker_harness.instance, 5, 0, attempt=1)
-    assert facts.services["web"].ports[8080].port == second
+    spec = replace(docker_harness.spec(), host_ports={"web": {8080: due}})
+    with page_on("127.0.0.1", due), pytest.raises(PortTaken) as error:
+        docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
+    assert error.value.service == "web"
 
-    docker_harness.runtime.destroy(spec.id)
-    facts = docker_harness.runtime.create(spec, ignore_step, TIME_LIMIT)
-    assert facts.services["web"].ports[8080].port == due
+    # The first attempt doesn't stand in the way of the next, with this port or another.
+    other = replace(spec, host_ports={"web": {8080: due + 1}})
+    facts = docker_harness.runtime.create(other, ignore_step, TIME_LIMIT)
+    assert facts.services["web"].ports[8080].port == due + 1

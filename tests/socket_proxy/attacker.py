@@ -86,7 +86,7 @@ FORBIDDEN_OPTIONS: dict[str, dict[str, Any]] = {
     "key with a long s": {"Bind\u017f": ["/:/host"]},
 } | {
     f"published at {address or 'every address'!r}": {
-        "PortBindings": {"8080/tcp": [{"HostIp": address, "HostPort": ""}]}
+        "PortBindings": {"8080/tcp": [{"HostIp": address, "HostPort": "16384"}]}
     }
     for address in ("0.0.0.0", "::", "", "127.0.0.2", "0", "127.1", None)
 }

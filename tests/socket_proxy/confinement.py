@@ -150,7 +150,7 @@ def _port_problems(host: Any, site: Site) -> Iterator[str]:
     for port, bindings in (value_of(host, "PortBindings") or {}).items():
         for binding in bindings or [{}]:
             address, chosen = value_of(binding, "HostIp"), value_of(binding, "HostPort")
-            free = not chosen or (str(chosen).isdigit() and 16_384 <= int(chosen) < 32_768)
+            free = str(chosen).isdigit() and 16_384 <= int(chosen) < 32_768
             if address != site.bind_address or not free:
                 yield f"publishes {port} at {address}:{chosen}"
 

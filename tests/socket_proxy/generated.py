@@ -123,9 +123,10 @@ DANGEROUS: dict[str, list[Any]] = {
     "GroupAdd": [["0"], ["docker"]],
     "PublishAllPorts": [True],
     "PortBindings": [
-        {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": ""}]},
+        {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "16384"}]},
         {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "22"}]},
-        {"80/tcp": [{"HostPort": ""}]},
+        {"80/tcp": [{"HostPort": "16384"}]},
+        {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
         {"80/tcp": [{"HostIp": "127.0.0.1"}, {"HostIp": "::"}]},
         {"80/tcp": []},
         {"80/tcp": None},
@@ -542,7 +543,7 @@ class Generator:
             "PidsLimit": self.draw(st.integers(1, 1024)),
         }
         for bindings in (body["HostConfig"].get("PortBindings") or {}).values():
-            bindings[0]["HostPort"] = self.pick(["", "16384", "32767"])
+            bindings[0]["HostPort"] = self.pick(["16384", "20000", "32767"])
         return "POST", "/containers/create", self.pick([{}, {"name": name}]), body
 
     def own_network(self) -> Operation:

@@ -158,7 +158,7 @@ class MemoryRuntime:
                 if fake is None or service.name not in fake.services:
                     raise ServiceNotFound(f"The service {service.name} is no longer on the engine.")
                 report("containers")
-                if self._restore(fake, service):
+                if self._restore(fake, spec, service):
                     actions.append(f"Started: {service.name}.")
                 require_running(service.name, fake.services[service.name])
         assert fake
@@ -296,7 +296,7 @@ class MemoryRuntime:
                 raise self._failures[what].pop(0)
             yield
 
-    def _restore(self, fake: FakeSandbox, service: ServiceSpec) -> bool:
+    def _restore(self, fake: FakeSandbox, spec: SandboxSpec, service: ServiceSpec) -> bool:
         """Make a service run again, connected and published; return whether it had to be."""
         present = fake.services[service.name]
         if present.state is ServiceState.COMPLETED:
@@ -305,7 +305,7 @@ class MemoryRuntime:
         if runs and set(present.ports) == set(service.ports):
             return False
         del fake.services[service.name]
-        self._start(fake, service)
+        self._start(fake, spec, service)
         return True
 
     def _start_in_order(self, fake: FakeSandbox, spec: SandboxSpec) -> None:
@@ -314,7 +314,7 @@ class MemoryRuntime:
             while batch := order.take_startable():
                 for service in batch:
                     with self._call("containers"):
-                        self._start(fake, service)
+                        self._start(fake, spec, service)
                 order.mark_started(batch)
             if not (awaited := order.awaited()):
                 return
@@ -333,12 +333,14 @@ class MemoryRuntime:
         if code:
             raise timeout_error(check, seconds, output)
 
-    def _start(self, fake: FakeSandbox, service: ServiceSpec) -> None:
+    def _start(self, fake: FakeSandbox, spec: SandboxSpec, service: ServiceSpec) -> None:
         present = fake.services.get(service.name)
         if present and present.state in (ServiceState.RUNNING, ServiceState.COMPLETED):
             return
         previous = (fake.previous or {}).get(service.name)
-        known = previous.ports if previous else {}
+        reserved = spec.host_ports.get(service.name, {})
+        known = {port: Published(HOST, number) for port, number in reserved.items()}
+        known |= previous.ports if previous else {}
         ports = {
             port: known.get(port) or Published(HOST, next(self._ports)) for port in service.ports
         }

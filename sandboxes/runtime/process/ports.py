@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,10 @@ from sandboxes.runtime import (
     CapacityExhausted,
     EngineRefused,
     ImageMissing,
+    PortTaken,
     SandboxSpec,
     ServiceSpec,
 )
-from sandboxes.runtime.port_rotation import candidate
 from sandboxes.runtime.process.environment import environment, free_user
 from sandboxes.runtime.process.process_table import INSTANCE, SANDBOX
 from sandboxes.runtime.process.state_dir import (
@@ -92,7 +92,7 @@ class PortAllocator:
     ) -> tuple[SandboxDir, Manifest]:
         """Return the sandbox's directory and manifest, created if missing; reserve its ports.
 
-        Raises EngineRefused, ImageMissing, CapacityExhausted.
+        Raises EngineRefused, ImageMissing, PortTaken, CapacityExhausted.
         """
         directory = self.home.sandbox(spec.id)
         template = {service.name: self._template(spec, service) for service in spec.services}
@@ -145,12 +145,12 @@ class PortAllocator:
         template: Mapping[str, Path],
         reserved: ReservedPorts,
     ) -> Manifest:
-        others = [one.manifest() for one in self.home.sandboxes().values()]
+        sandboxes = self.home.sandboxes().items()
+        others = [one.manifest() for name, one in sandboxes if name != spec.id]
         known = [manifest for manifest in others if manifest]
         taken = {number for one in known for p in one.ports for number in (p.published, p.own)}
-        wanted = list(self._candidates(spec))
         ports = {
-            service.name: self._ports(service, wanted, taken, reserved) for service in spec.services
+            service.name: self._ports(spec, service, taken, reserved) for service in spec.services
         }
         return Manifest(
             instance=self.instance,
@@ -165,31 +165,42 @@ class PortAllocator:
             ],
         )
 
-    def _candidates(self, spec: SandboxSpec) -> Iterator[int]:
-        """Yield the ports that the sandbox may publish, those whose turn it is first."""
-        if not spec.number:
-            yield from self.ports or random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS)
-            return
-        among = self.ports or DEFAULT_PORT_RANGE
-        for position in range(len(self.ports) or MAX_ATTEMPTS):
-            yield candidate(among, self.instance, spec.number, position)
-
     def _ports(
         self,
+        spec: SandboxSpec,
         service: ServiceSpec,
-        wanted: Sequence[int],
         taken: set[int],
         reserved: ReservedPorts,
     ) -> list[Port]:
         found = []
         for name in service.ports:
-            published = reserved.reserve_any(self.address, wanted, taken)
+            published = self._publish(spec, service, name, taken, reserved)
             not_own = taken | {published} | set(self.ports)
             any_port = random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS)
             own = reserved.reserve_any(OWN_ADDRESS, any_port, not_own)
             taken |= {published, own}
             found.append(Port(name, published, own))
         return found
+
+    def _publish(
+        self,
+        spec: SandboxSpec,
+        service: ServiceSpec,
+        port: int,
+        taken: set[int],
+        reserved: ReservedPorts,
+    ) -> int:
+        """Return the host port of a published port: the reserved one, or any free one.
+
+        Raises PortTaken, CapacityExhausted.
+        """
+        own = spec.host_ports.get(service.name, {}).get(port)
+        if own is None:
+            among = self.ports or random.sample(DEFAULT_PORT_RANGE, MAX_ATTEMPTS)
+            return reserved.reserve_any(self.address, among, taken)
+        if own in taken or not reserved.reserve(self.address, own):
+            raise PortTaken(service.name)
+        return own
 
     def _service(
         self,

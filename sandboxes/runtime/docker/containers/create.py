@@ -11,7 +11,7 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError, NotFound
 
-from sandboxes.runtime import EngineRefused, SandboxSpec, ServiceSpec
+from sandboxes.runtime import EngineRefused, HostPorts, PortTaken, SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.client import (
     EngineClient,
     error_message,
@@ -34,18 +34,12 @@ from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.names import SERVICE, Names, label
 from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.volumes import SharedVolumes
-from sandboxes.runtime.port_rotation import candidate
+from sandboxes.runtime.port_rotation import HOST_PORTS
 from sandboxes.runtime.start_order import sort_by_dependencies
 
-HOST_PORTS = range(16_384, 32_768)
-"""Below the ports that the kernel and the engine choose for others."""
 MAX_PORT_ATTEMPTS = 10
 MIN_REDACTED_LENGTH = 6
 """Shorter values aren't secret; redacting them would only garble the engine's message."""
-
-
-HostPorts = Mapping[str, Mapping[int, int]]
-"""By service, the host port of each published port."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ class NewContainer:
     """It is of a one-shot service and has ended without an error, so it stays stopped."""
 
     def can_change_ports(self) -> bool:
-        """Return whether it may be created again: it has neither data nor a known address."""
+        """Return whether it may be created again: it has neither data nor an address in use."""
         return self.is_new and not self.plan.host_ports
 
 
@@ -88,8 +82,9 @@ class Creator:
     ) -> list[NewContainer]:
         """Create the network and a container for every service; return the containers in order.
 
-        Ports without a host port get a free one; shared volumes get other names than those that are
-        taken. Raises ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
+        Ports keep their `host_ports`, or else get those of the specification; shared volumes get
+        other names than those that are taken. Raises ImageMissing, CapacityExhausted,
+        EngineRefused, EngineUnreachable.
         """
         kept, names = host_ports or {}, self.names.volumes(spec, taken_volumes)
         images: dict[str, Mapping[str, Any]] = {}
@@ -157,9 +152,9 @@ class Creator:
             client.start(container_id)
 
     def _create_container(
-        self, spec: SandboxSpec, service: ServiceSpec, plan: ContainerPlan, attempt: int = 0
+        self, spec: SandboxSpec, service: ServiceSpec, plan: ContainerPlan
     ) -> NewContainer:
-        chosen = self._choose_ports(spec, service, attempt)
+        chosen = choose_ports(spec, service)
         config = self.container_config.config(
             spec,
             service,
@@ -192,25 +187,6 @@ class Creator:
         action = f"write the files of the service {service.name}"
         with self.engine.calling(action, redact=secrets_of(service)) as client:
             client.put_archive(container_id, "/", files.archive(service))
-
-    def _choose_ports(
-        self, spec: SandboxSpec, service: ServiceSpec, attempt: int
-    ) -> dict[int, int]:
-        """Return a host port for each published port; it may be taken."""
-        if not spec.number:
-            free = random.sample(HOST_PORTS, len(service.ports))
-            return dict(zip(service.ports, free, strict=True))
-        published = [(one.name, port) for one in spec.services for port in one.ports]
-        return {
-            port: candidate(
-                HOST_PORTS,
-                self.names.instance,
-                spec.number,
-                published.index((service.name, port)),
-                attempt,
-            )
-            for port in service.ports
-        }
 
     def _check_image(self, service: ServiceSpec) -> Mapping[str, Any]:
         """Return the configuration of an image.
@@ -260,11 +236,12 @@ class Creator:
     def start(self, spec: SandboxSpec, service: ServiceSpec, container: NewContainer) -> str:
         """Start a container of `create_containers`; one that already runs keeps running.
 
-        Returns its ID: if its host port is taken, it is created again with another. Raises
-        CapacityExhausted, EngineRefused, EngineUnreachable.
+        Returns its ID: if its host port is taken and wasn't reserved, it is created again with
+        another. Raises PortTaken, CapacityExhausted, EngineRefused, EngineUnreachable.
         """
         action = f"start the service {service.name}"
         for attempt in range(1, MAX_PORT_ATTEMPTS + 1):
+            port_taken = False
             with self.engine.calling(action, redact=secrets_of(service)) as client:
                 try:
                     client.start(container.id)
@@ -277,7 +254,9 @@ class Creator:
                         raise
             # A container can't change to other ports, or to another network if its own was removed.
             remove_container(self.engine, container.id)
-            container = self._create_container(spec, service, container.plan, attempt)
+            if port_taken and service.name in spec.host_ports:
+                raise PortTaken(service.name)
+            container = self._create_container(spec, service, container.plan)
         return container.id
 
     def _apply_final_limits(self, service: ServiceSpec, container_id: str) -> None:
@@ -291,6 +270,12 @@ def update(client: APIClient, container_id: str, limits: dict[str, Any]) -> None
     answer = client.post(url, json=limits, timeout=client.timeout)
     if not answer.ok:
         raise APIError(answer.text, response=answer, explanation=answer.text)
+
+
+def choose_ports(spec: SandboxSpec, service: ServiceSpec) -> dict[int, int]:
+    """Return the host port of each published port: the reserved one, or any, which may be taken."""
+    free = random.sample(HOST_PORTS, len(service.ports))
+    return dict(zip(service.ports, free, strict=True)) | dict(spec.host_ports.get(service.name, {}))
 
 
 def created_together(services: Sequence[ServiceSpec]) -> list[list[ServiceSpec]]:
