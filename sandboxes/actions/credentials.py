@@ -11,6 +11,7 @@ from sandboxes import blueprints
 from sandboxes.actions.locking import locked_running_sandbox
 from sandboxes.core import journal
 from sandboxes.encryption.fields import DecryptionError
+from sandboxes.gateway import names as gateway
 from sandboxes.models import (
     Event,
     EventKind,
@@ -29,7 +30,9 @@ def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
     with locked_running_sandbox(sandbox, CREDENTIALS_NOT_RUNNING) as row:
         journal.record(row, EventKind.CREDENTIALS_READ, "Credentials viewed.", actor=actor)
         secrets = row.secrets
-    own = blueprints.for_sandbox(row).fill_credentials(secrets, row.addresses)
+    own = blueprints.for_sandbox(row).fill_credentials(
+        secrets, row.addresses, gateway.locator(row.public_id)
+    )
     return own | ({"stellar_secret": secrets["STELLAR_SECRET"]} if row.stellar_public_key else {})
 
 
@@ -59,6 +62,8 @@ def preview_credentials(sandbox: Sandbox) -> dict[str, str]:
         return {}
     try:
         secrets = Sandbox._meta.get_field("secrets").to_python(sandbox.sealed_secrets)  # type: ignore[attr-defined]  # noqa: SLF001 - Django's public API
-        return blueprint.fill_credentials(secrets, sandbox.addresses)
+        return blueprint.fill_credentials(
+            secrets, sandbox.addresses, gateway.locator(sandbox.public_id)
+        )
     except (DecryptionError, KeyError):
         return {}

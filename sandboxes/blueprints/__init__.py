@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sandboxes.blueprints.blueprint import Addresses, Blueprint, addresses
+from sandboxes.blueprints.blueprint import (
+    Addresses,
+    Blueprint,
+    Endpoint,
+    Locate,
+    addresses,
+    substitute_address,
+    url_host,
+)
 from sandboxes.blueprints.catalog import (
     BlueprintChanged,
     BlueprintNotFound,
@@ -20,6 +28,8 @@ __all__ = [
     "Blueprint",
     "BlueprintChanged",
     "BlueprintNotFound",
+    "Endpoint",
+    "Locate",
     "Problem",
     "addresses",
     "available",
@@ -28,4 +38,6 @@ __all__ = [
     "load",
     "problems",
     "read_version",
+    "substitute_address",
+    "url_host",
 ]

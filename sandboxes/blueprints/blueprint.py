@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,15 @@ class Preparation:
     files: Sequence[Path]
     requirements: Path | None
     command: Sequence[str]
+
+
+Locate = Callable[[str, str, Endpoint, str], str]
+"""Fills an address into a text of the endpoint with this name; the result is for its clients."""
+
+
+def locate_directly(text: str, _name: str, _endpoint: Endpoint, address: str) -> str:
+    """Fill in the published address."""
+    return substitute_address(text, address)
 
 
 @dataclass(frozen=True)
@@ -230,15 +239,22 @@ class Blueprint:
     def _pinned(self, service: ServiceSpec) -> ServiceSpec:
         return replace(service, image=self.image_ids.get(service.image, service.image))
 
-    def endpoint_urls(self, addresses: Addresses) -> dict[str, str]:
-        """Return the URLs of all endpoints that have an address."""
+    def endpoint_urls(
+        self, addresses: Addresses, locate: Locate = locate_directly
+    ) -> dict[str, str]:
+        """Return the URLs of all endpoints that have an address, as `locate` fills it in."""
         return {
-            name: substitute_address(endpoint.url, addresses[endpoint.address_key])
+            name: locate(endpoint.url, name, endpoint, addresses[endpoint.address_key])
             for name, endpoint in self.endpoints.items()
             if endpoint.address_key in addresses
         }
 
-    def fill_credentials(self, secrets: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
+    def fill_credentials(
+        self,
+        secrets: Mapping[str, str],
+        addresses: Addresses,
+        locate: Locate = locate_directly,
+    ) -> dict[str, str]:
         """Return all credentials, with secrets and endpoint addresses filled in.
 
         A credential is omitted while its endpoint has no address. Raises KeyError with the
@@ -248,10 +264,11 @@ class Blueprint:
         for name, credential in self.credentials.items():
             text = credential.value
             if credential.endpoint:
-                address = addresses.get(self.endpoints[credential.endpoint].address_key)
+                endpoint = self.endpoints[credential.endpoint]
+                address = addresses.get(endpoint.address_key)
                 if address is None:
                     continue
-                text = substitute_address(text, address)
+                text = locate(text, credential.endpoint, endpoint, address)
             credentials[name] = interpolate(text, secrets)
         return credentials
 

@@ -1,6 +1,6 @@
 """Host ports of sandboxes: chosen by the portal, and reserved until the sandbox has ended.
 
-A saved address therefore never leads to another developer's sandbox, whatever the engine does.
+A saved address therefore never leads to another developer's sandbox.
 Ports are chosen in turn (`sandboxes.runtime.port_rotation`), so one that was freed isn't soon used
 again.
 """

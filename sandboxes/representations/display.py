@@ -15,6 +15,7 @@ from sandboxes import blueprints
 from sandboxes.core import limits, reaper_policy
 from sandboxes.core.launch_eta import LaunchEta
 from sandboxes.core.reaper_policy import NOT_READY_REMEDY
+from sandboxes.gateway import names as gateway
 from sandboxes.lib import clock, support
 from sandboxes.models import (
     LAUNCHING_STATES,
@@ -104,7 +105,9 @@ def endpoints(sandbox: Sandbox) -> dict[str, str | None]:
     if blueprint is None:
         return {}
     reachable = sandbox.addresses if sandbox.state == State.RUNNING else {}
-    return dict.fromkeys(blueprint.endpoints) | blueprint.endpoint_urls(reachable)
+    return dict.fromkeys(blueprint.endpoints) | blueprint.endpoint_urls(
+        reachable, gateway.locator(sandbox.public_id)
+    )
 
 
 def extension_quote(sandbox: Sandbox, extended: bool | None = None) -> ExtensionQuote:

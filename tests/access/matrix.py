@@ -114,6 +114,7 @@ MONITORING = {
     "favicon.ico": rule(GET=ANYONE_REDIRECTED),
     "logo": rule(GET=ANYONE_REDIRECTED),
     "robots.txt": rule(GET=ANYONE),
+    "gateway/routes": rule(),
     "healthz": rule(GET=ANYONE),
     "readyz": rule(GET="503 503 503 503"),  # The reaper hasn't run.
     "metrics": rule(GET="401 401 401 200"),

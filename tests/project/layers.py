@@ -6,7 +6,7 @@ LAYERS = [
     {"encryption", "stellar"},
     {"models"},
     {"blueprints"},
-    {"accounts", "core", "explorer"},
+    {"accounts", "core", "explorer", "gateway"},
     {"metrics", "notifications", "usage"},
     {"operators", "representations", "worker"},
     {"pool", "webhooks"},

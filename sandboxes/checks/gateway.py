@@ -1,0 +1,142 @@
+"""System checks of the gateway's settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from django.conf import settings
+from django.core import checks
+from publicsuffixlist import PublicSuffixList
+
+from sandboxes.checks.limits import Problem
+from sandboxes.lib import clock
+
+DOMAIN = re.compile(
+    r"(?=.{1,190}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]"
+)
+"""190 characters leave room for the labels of sandboxes."""
+MIN_TOKEN_LENGTH = 32
+
+
+def check_gateway(**_: Any) -> list[checks.CheckMessage]:
+    """Check the domain of sandboxes, its certificate, and the gateway's token."""
+    if not settings.SANDBOX_DOMAIN:
+        return []
+    found: list[checks.CheckMessage] = [
+        checks.Error(what, hint=hint, id="sandboxes.E030")
+        for there, what, hint in _domain_problems(settings.SANDBOX_DOMAIN)
+        if there
+    ]
+    if settings.SANDBOX_GATEWAY_CERTIFICATE:
+        found += [
+            checks.Error(what, hint=hint, id="sandboxes.E031")
+            for what, hint in _certificate_problems(settings.SANDBOX_DOMAIN)
+        ]
+    return found
+
+
+def check_gateway_dns(**_: Any) -> list[checks.CheckMessage]:
+    """Check that host names of sandboxes resolve. Asks a DNS server."""
+    if not settings.SANDBOX_DOMAIN:
+        return []
+    name = f"sbx-check.{settings.SANDBOX_DOMAIN}"
+    try:
+        socket.getaddrinfo(name, settings.SANDBOX_GATEWAY_HTTPS_PORT)
+    except OSError as error:
+        what = f"The host name {name} doesn't resolve: {error.strerror or error}."
+        hint = f"Add a DNS record for *.{settings.SANDBOX_DOMAIN} with the gateway's address."
+        return [checks.Warning(what, hint=hint, id="sandboxes.W030")]
+    return []
+
+
+def _domain_problems(domain: str) -> Iterator[Problem]:
+    portal = urlsplit(settings.SITE_URL).hostname or ""
+    yield (
+        not DOMAIN.fullmatch(domain),
+        f"SANDBOX_DOMAIN is “{domain}”, which isn't a domain for host names of sandboxes.",
+        "Use a domain of lower-case letters, digits and dashes, such as sandboxes.example.net.",
+    )
+    yield (
+        bool(DOMAIN.fullmatch(domain)) and _same_site(domain, portal),
+        f"SANDBOX_DOMAIN is {domain}: a sandbox's pages could set cookies of the portal, {portal}.",
+        "Use a domain that is registered apart from the portal's.",
+    )
+    yield (
+        len(settings.SANDBOX_GATEWAY_TOKEN) < MIN_TOKEN_LENGTH,
+        f"SANDBOX_GATEWAY_TOKEN has fewer than {MIN_TOKEN_LENGTH} characters.",
+        'Generate one with `python -c "import secrets; print(secrets.token_urlsafe(32))"`.',
+    )
+    yield (
+        bool(settings.SANDBOX_GATEWAY_CERTIFICATE) == bool(settings.SANDBOX_GATEWAY_ACME_DNS),
+        "The gateway needs either SANDBOX_GATEWAY_CERTIFICATE or SANDBOX_GATEWAY_ACME_DNS.",
+        "Set one of them: docs/gateway.md. To try it, run `manage.py gateway_development_ca`.",
+    )
+
+
+def _same_site(first: str, second: str) -> bool:
+    """Return whether both hosts are below the same registrable domain."""
+    try:
+        ipaddress.ip_address(second)
+    except ValueError:
+        suffixes = PublicSuffixList()
+        sites = [suffixes.privatesuffix(host) or host for host in (first, second)]
+        return sites[0] == sites[1] or second.endswith(f".{first}")
+    return False
+
+
+def _certificate_problems(domain: str) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the files of the certificate, and how to correct it."""
+    for variable in ("SANDBOX_GATEWAY_CERTIFICATE", "SANDBOX_GATEWAY_KEY"):
+        path = getattr(settings, variable)
+        if not path or not os.access(path, os.R_OK):
+            yield (
+                f"{variable}: the file “{path}” can't be read.",
+                "Correct the path, or let this user and the gateway's read the file.",
+            )
+            return
+    try:
+        certificate = x509.load_pem_x509_certificate(
+            Path(settings.SANDBOX_GATEWAY_CERTIFICATE).read_bytes()
+        )
+        key = serialization.load_pem_private_key(
+            Path(settings.SANDBOX_GATEWAY_KEY).read_bytes(), None
+        )
+    except (ValueError, TypeError, InvalidSignature):
+        yield (
+            "SANDBOX_GATEWAY_CERTIFICATE and SANDBOX_GATEWAY_KEY aren't a certificate and its key.",
+            "Use a certificate with its chain, and its key without a password, as PEM files.",
+        )
+        return
+    if certificate.public_key() != key.public_key():
+        yield (
+            "SANDBOX_GATEWAY_KEY isn't the key of SANDBOX_GATEWAY_CERTIFICATE.",
+            "Use the key with which the certificate was requested.",
+        )
+    if certificate.not_valid_after_utc <= clock.now():
+        yield (
+            f"SANDBOX_GATEWAY_CERTIFICATE expired on {certificate.not_valid_after_utc:%Y-%m-%d}.",
+            "Renew it, and restart the gateway.",
+        )
+    if f"*.{domain}" not in _names(certificate):
+        yield (
+            f"SANDBOX_GATEWAY_CERTIFICATE isn't valid for *.{domain}.",
+            f"Request a wildcard certificate for *.{domain}.",
+        )
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return [name.lower() for name in found.value.get_values_for_type(x509.DNSName)]

@@ -1,0 +1,105 @@
+"""A certificate authority for trying the gateway, and a wildcard certificate from it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+VALID_FOR = datetime.timedelta(days=365)
+BACKDATED_BY = datetime.timedelta(hours=1)
+"""For clients whose clock is behind."""
+
+
+def write(directory: Path, domain: str) -> tuple[Path, Path, Path]:
+    """Write a new authority's certificate, and a certificate for `*.domain` with its key.
+
+    Return the three paths. The authority's key isn't kept, so it can't be misused.
+    """
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority_name = _name(f"Development authority of {domain}")
+    authority = (
+        _builder(authority_name, authority_name, authority_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False
+        )
+        # Clients that trust it don't trust it for any other domain.
+        .add_extension(
+            x509.NameConstraints(permitted_subtrees=[x509.DNSName(domain)], excluded_subtrees=None),
+            critical=True,
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    hosts = [x509.DNSName(f"*.{domain}"), x509.DNSName(domain)]
+    certificate = (
+        _builder(_name(domain), authority_name, key)
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
+            critical=False,
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths = tuple(directory / name for name in ("ca.pem", "certificate.pem", "key.pem"))
+    pem = serialization.Encoding.PEM
+    key_text = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    _write(paths[0], authority.public_bytes(pem), 0o644)
+    _write(paths[1], certificate.public_bytes(pem), 0o644)
+    _write(paths[2], key_text, 0o600)
+    return paths[0], paths[1], paths[2]
+
+
+def _name(text: str) -> x509.Name:
+    # Common names have at most 64 characters.
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED_BY)
+        .not_valid_after(now + VALID_FOR)
+    )
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Write a file with this mode; replace one that exists at once."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+    new.replace(path)

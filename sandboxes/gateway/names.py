@@ -1,0 +1,77 @@
+"""Host names of endpoints, and URLs with them."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from urllib.parse import parse_qsl, urlencode
+
+from django.conf import settings
+
+from sandboxes.blueprints import Endpoint, Locate, substitute_address
+
+HTTPS_PORT = 443
+POSTGRESQL_URL = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?://")
+
+
+class Protocol(StrEnum):
+    """What the gateway forwards."""
+
+    HTTP = "http"
+    POSTGRESQL = "postgresql"
+
+
+def protocol(endpoint: Endpoint) -> Protocol | None:
+    """Return the protocol of an endpoint; None if the gateway doesn't know it."""
+    if endpoint.is_http:
+        return Protocol.HTTP
+    return Protocol.POSTGRESQL if POSTGRESQL_URL.match(endpoint.url) else None
+
+
+def label(public_id: str, endpoint: str) -> str:
+    """Return the first label of an endpoint's host name: at most 62 letters, digits and dashes."""
+    # Underscores aren't valid in host names.
+    return f"{public_id}--{endpoint}".replace("_", "-").rstrip("-").lower()
+
+
+def host(public_id: str, endpoint: str) -> str:
+    """Return the host name of an endpoint."""
+    return f"{label(public_id, endpoint)}.{settings.SANDBOX_DOMAIN}"
+
+
+def locator(public_id: str) -> Locate:
+    """Return what fills the public addresses of a sandbox into texts.
+
+    That is the host name at the gateway or, without SANDBOX_DOMAIN or for other protocols, the
+    published address.
+    """
+
+    def locate(text: str, name: str, endpoint: Endpoint, address: str) -> str:
+        if not settings.SANDBOX_DOMAIN:
+            return substitute_address(text, address)
+        match protocol(endpoint):
+            case Protocol.HTTP:
+                return https_url(text, host(public_id, name))
+            case Protocol.POSTGRESQL:
+                return postgresql_url(text, host(public_id, name))
+        return substitute_address(text, address)
+
+    return locate
+
+
+def https_url(text: str, name: str) -> str:
+    """Fill a host name into the URL of an HTTP endpoint."""
+    port = settings.SANDBOX_GATEWAY_HTTPS_PORT
+    place = name if port == HTTPS_PORT else f"{name}:{port}"
+    text = re.sub("^http://", "https://", text).replace("{host}:{port}", place)
+    return substitute_address(text, f"{name}:{port}")
+
+
+def postgresql_url(text: str, name: str) -> str:
+    """Fill a host name into the URL of a database, and require its certificate."""
+    text = substitute_address(text, f"{name}:{settings.SANDBOX_GATEWAY_POSTGRESQL_PORT}")
+    if not POSTGRESQL_URL.match(text):
+        return text
+    base, _, query = text.partition("?")
+    options = dict(parse_qsl(query)) | {"sslmode": "verify-full"}
+    return f"{base}?{urlencode(options)}"

@@ -1,0 +1,152 @@
+"""The gateway's routes, as a function of rows, in the format of Traefik's HTTP provider.
+
+https://doc.traefik.io/traefik/reference/install-configuration/providers/others/http/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.conf import settings
+
+from sandboxes import blueprints
+from sandboxes.gateway import names
+from sandboxes.gateway.names import Protocol
+from sandboxes.models import ReservedPort, Sandbox, State
+from sandboxes.runtime.probing import probe_host
+
+ROUTED_STATES = (State.PROVISIONING, State.POOLED, State.RUNNING)
+"""Pooled sandboxes have their routes before they are claimed, so that their names work at once."""
+CERT_RESOLVER = "sandboxes"
+HTTPS_ENTRY_POINT = "websecure"
+POSTGRESQL_ENTRY_POINT = "postgresql"
+POSTGRESQL_ALPN = "postgresql"
+"""The protocol that clients name when they negotiate TLS directly, since PostgreSQL 17."""
+FLUSH_AT_ONCE = "-1ms"
+"""A negative interval: each write of a sandbox is forwarded at once."""
+
+
+@dataclass(frozen=True, order=True)
+class Route:
+    """A host name, and the published port to which it leads."""
+
+    label: str
+    protocol: Protocol
+    address: str
+
+
+def current() -> list[Route]:
+    """Return the routes to all sandboxes that exist, or are being created."""
+    selected = ReservedPort.objects.filter(sandbox__state__in=ROUTED_STATES).values_list(
+        "sandbox__public_id",
+        "sandbox__blueprint",
+        "sandbox__blueprint_version_id",
+        "service",
+        "target",
+        "port",
+    )
+    # By the digest, which is the foreign key; its stubs have the type of the primary key.
+    rows = cast("Iterable[tuple[str, str, str | None, str, int, int]]", selected)
+    upstream = blueprints.url_host(probe_host(settings.SANDBOX_BIND_ADDRESS, settings.DOCKER_HOST))
+    known: dict[tuple[str, str | None], dict[tuple[str, int], list[tuple[str, Protocol]]]] = {}
+    found = []
+    for public_id, blueprint, version, service, target, port in rows:
+        if (blueprint, version) not in known:
+            known[blueprint, version] = _endpoints(blueprint, version)
+        for name, protocol in known[blueprint, version].get((service, target), ()):
+            found.append(Route(names.label(public_id, name), protocol, f"{upstream}:{port}"))
+    return sorted(found)
+
+
+def _endpoints(
+    blueprint: str, version: str | None
+) -> dict[tuple[str, int], list[tuple[str, Protocol]]]:
+    """Return the names and protocols of a blueprint's endpoints, by service and port."""
+    row = Sandbox(blueprint=blueprint, blueprint_version_id=version)
+    found: dict[tuple[str, int], list[tuple[str, Protocol]]] = {}
+    if known := blueprints.find_for_sandbox(row):
+        for name, endpoint in known.endpoints.items():
+            if protocol := names.protocol(endpoint):
+                key = (endpoint.service, endpoint.port)
+                found.setdefault(key, []).append((name, protocol))
+    return found
+
+
+def configuration(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the dynamic configuration of Traefik with these routes."""
+    http = [route for route in routes if route.protocol is Protocol.HTTP]
+    tcp = [route for route in routes if route.protocol is Protocol.POSTGRESQL]
+    found: dict[str, Any] = {"tls": _tls()}
+    # Traefik rejects sections without content.
+    if http:
+        found["http"] = {
+            "routers": {one.label: _http_router(one) for one in http},
+            "services": {one.label: _http_service(one) for one in http},
+        }
+    if tcp:
+        found["tcp"] = {
+            "routers": {one.label: _tcp_router(one) for one in tcp},
+            "services": {
+                one.label: {"loadBalancer": {"servers": [{"address": one.address}]}} for one in tcp
+            },
+        }
+    return found
+
+
+def _http_router(route: Route) -> dict[str, Any]:
+    return {
+        "entryPoints": [HTTPS_ENTRY_POINT],
+        "rule": f"Host(`{_host(route)}`)",
+        "service": route.label,
+        "tls": _certificate(),
+    }
+
+
+def _http_service(route: Route) -> dict[str, Any]:
+    return {
+        "loadBalancer": {
+            "servers": [{"url": f"http://{route.address}"}],
+            "responseForwarding": {"flushInterval": FLUSH_AT_ONCE},
+        }
+    }
+
+
+def _tcp_router(route: Route) -> dict[str, Any]:
+    return {
+        "entryPoints": [POSTGRESQL_ENTRY_POINT],
+        "rule": f"HostSNI(`{_host(route)}`)",
+        "service": route.label,
+        "tls": _certificate() | {"options": POSTGRESQL_ALPN},
+    }
+
+
+def _host(route: Route) -> str:
+    return f"{route.label}.{settings.SANDBOX_DOMAIN}"
+
+
+def _certificate() -> dict[str, Any]:
+    """Return the section of a router that says where its certificate comes from."""
+    if not settings.SANDBOX_GATEWAY_ACME_DNS:
+        return {}
+    domain = settings.SANDBOX_DOMAIN
+    wildcard = {"main": domain, "sans": [f"*.{domain}"]}
+    return {"certResolver": CERT_RESOLVER, "domains": [wildcard]}
+
+
+def _tls() -> dict[str, Any]:
+    minimum = {"minVersion": "VersionTLS12"}
+    found: dict[str, Any] = {
+        "options": {
+            "default": minimum,
+            POSTGRESQL_ALPN: minimum | {"alpnProtocols": [POSTGRESQL_ALPN]},
+        }
+    }
+    if settings.SANDBOX_GATEWAY_CERTIFICATE:
+        pair = {
+            "certFile": settings.SANDBOX_GATEWAY_CERTIFICATE,
+            "keyFile": settings.SANDBOX_GATEWAY_KEY,
+        }
+        found |= {"certificates": [pair], "stores": {"default": {"defaultCertificate": pair}}}
+    return found

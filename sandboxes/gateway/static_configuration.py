@@ -1,0 +1,63 @@
+"""Traefik's static configuration: where it listens, and where it pulls its routes from.
+
+https://doc.traefik.io/traefik/reference/install-configuration/configuration-options/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+
+from sandboxes.gateway.routes import CERT_RESOLVER, HTTPS_ENTRY_POINT, POSTGRESQL_ENTRY_POINT
+
+POLL_INTERVAL = "400ms"
+POLL_TIMEOUT = "5s"
+MIN_TIME_BETWEEN_CHANGES = "50ms"
+"""Traefik's default of 2 s would delay the names of new sandboxes."""
+IDLE_TIMEOUT = "180s"
+
+
+def configuration(
+    portal_url: str, address: str = "", acme_storage: str = "acme.json"
+) -> dict[str, Any]:
+    """Return the static configuration.
+
+    `portal_url` is where the gateway reaches the portal, `address` where it listens (all
+    addresses if empty).
+    """
+    https, postgresql = (
+        f"{address}:{port}"
+        for port in (
+            settings.SANDBOX_GATEWAY_HTTPS_PORT,
+            settings.SANDBOX_GATEWAY_POSTGRESQL_PORT,
+        )
+    )
+    # Without a time limit for requests, so that large or slow uploads aren't cut off.
+    timeouts = {"respondingTimeouts": {"readTimeout": 0, "idleTimeout": IDLE_TIMEOUT}}
+    found: dict[str, Any] = {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": "INFO"},
+        "entryPoints": {
+            HTTPS_ENTRY_POINT: {"address": https, "transport": timeouts},
+            POSTGRESQL_ENTRY_POINT: {"address": postgresql},
+        },
+        "providers": {
+            "providersThrottleDuration": MIN_TIME_BETWEEN_CHANGES,
+            "http": {
+                "endpoint": portal_url.rstrip("/") + reverse("gateway-routes"),
+                "pollInterval": POLL_INTERVAL,
+                "pollTimeout": POLL_TIMEOUT,
+                "headers": {"Authorization": f"Bearer {settings.SANDBOX_GATEWAY_TOKEN}"},
+            },
+        },
+    }
+    if settings.SANDBOX_GATEWAY_ACME_DNS:
+        acme = {
+            "email": settings.SANDBOX_GATEWAY_ACME_EMAIL,
+            "storage": acme_storage,
+            "dnsChallenge": {"provider": settings.SANDBOX_GATEWAY_ACME_DNS},
+        }
+        found["certificatesResolvers"] = {CERT_RESOLVER: {"acme": acme}}
+    return found

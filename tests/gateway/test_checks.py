@@ -1,0 +1,95 @@
+"""Settings of the gateway that are refused, each with its reason."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import time_machine
+
+from sandboxes.checks.gateway import check_gateway, check_gateway_dns
+from sandboxes.gateway import development_ca
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
+
+DOMAIN = "sandboxes.example.net"
+
+
+@pytest.fixture(autouse=True)
+def _valid(settings: SettingsWrapper, tmp_path: Path) -> None:
+    _authority, certificate, key = development_ca.write(tmp_path / "valid", DOMAIN)
+    settings.SITE_URL = "https://portal.example.com"
+    settings.SANDBOX_DOMAIN = DOMAIN
+    settings.SANDBOX_GATEWAY_TOKEN = "t" * 32
+    settings.SANDBOX_GATEWAY_CERTIFICATE = str(certificate)
+    settings.SANDBOX_GATEWAY_KEY = str(key)
+
+
+def problems() -> str:
+    return "\n".join(message.msg for message in check_gateway())
+
+
+def test_valid_settings_pass_and_so_does_no_gateway(settings: SettingsWrapper) -> None:
+    assert check_gateway() == []
+    settings.SANDBOX_DOMAIN = settings.SANDBOX_GATEWAY_TOKEN = ""
+    assert check_gateway() == check_gateway_dns() == []
+
+
+@pytest.mark.parametrize(
+    ("portal", "domain", "refused"),
+    [
+        ("portal.example.net", "sandboxes.example.net", True),
+        ("example.net", "sandboxes.example.net", True),
+        ("portal.example.co.uk", "sandboxes.example.co.uk", True),
+        ("portal.co.uk", "sandboxes.co.uk", False),
+        ("portal.example.com", "sandboxes.example.net", False),
+        ("127.0.0.1", "sandboxes.example.net", False),
+        ("localhost", "sandboxes.localhost", False),
+    ],
+)
+def test_the_domain_must_be_another_site_than_the_portal(
+    settings: SettingsWrapper, portal: str, domain: str, refused: bool
+) -> None:
+    settings.SITE_URL, settings.SANDBOX_DOMAIN = f"https://{portal}", domain
+    assert ("could set cookies of the portal" in problems()) is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("SANDBOX_DOMAIN", "sandboxes_example.net", "isn't a domain"),
+        ("SANDBOX_DOMAIN", "localhost", "isn't a domain"),
+        ("SANDBOX_DOMAIN", "other.example.net", r"isn't valid for \*.other.example.net"),
+        ("SANDBOX_GATEWAY_TOKEN", "short", "fewer than 32 characters"),
+        ("SANDBOX_GATEWAY_CERTIFICATE", "", "either SANDBOX_GATEWAY_CERTIFICATE or"),
+        ("SANDBOX_GATEWAY_ACME_DNS", "route53", "either SANDBOX_GATEWAY_CERTIFICATE or"),
+        ("SANDBOX_GATEWAY_CERTIFICATE", "/nowhere.pem", "“/nowhere.pem” can't be read"),
+        ("SANDBOX_GATEWAY_KEY", "/nowhere.pem", "SANDBOX_GATEWAY_KEY: the file"),
+        ("SANDBOX_GATEWAY_KEY", __file__, "aren't a certificate and its key"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(
+    settings: SettingsWrapper, name: str, value: str, message: str
+) -> None:
+    setattr(settings, name, value)
+    assert re.search(message, problems())
+
+
+def test_a_certificate_must_have_its_own_key_and_be_current(
+    settings: SettingsWrapper, tmp_path: Path
+) -> None:
+    expired = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=366)
+    with time_machine.travel(expired):
+        assert "expired on" in problems()
+    settings.SANDBOX_GATEWAY_KEY = str(development_ca.write(tmp_path / "other", DOMAIN)[2])
+    assert "isn't the key of" in problems()
+
+
+def test_names_that_do_not_resolve_are_a_warning(settings: SettingsWrapper) -> None:
+    settings.SANDBOX_DOMAIN = "sandboxes.invalid"
+    (warning,) = check_gateway_dns()
+    assert warning.id == "sandboxes.W030"

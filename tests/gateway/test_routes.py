@@ -1,0 +1,150 @@
+"""The routes that the gateway pulls: a function of rows."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandboxes.blueprints import for_sandbox
+from sandboxes.core import ports
+from sandboxes.gateway import routes
+from sandboxes.models import ReservedPort, State
+from tests.helpers.scenarios import launch, reload, request
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from pytest_django.fixtures import SettingsWrapper
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+pytestmark = pytest.mark.django_db
+
+TOKEN = "t" * 32
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(autouse=True)
+def _domain(settings: SettingsWrapper) -> None:
+    settings.SANDBOX_DOMAIN = "sandboxes.example.net"
+    settings.SANDBOX_GATEWAY_TOKEN = TOKEN
+
+
+def test_a_sandbox_has_a_router_for_each_endpoint(alice: User, runtime: MemoryRuntime) -> None:
+    sandbox = launch(alice)
+    name = sandbox.public_id.replace("_", "-")
+    found = routes.configuration(routes.current())
+
+    http = found["http"]["routers"][f"{name}--api"]
+    assert http["rule"] == f"Host(`{name}--api.sandboxes.example.net`)"
+    server = found["http"]["services"][http["service"]]["loadBalancer"]["servers"][0]
+    assert server["url"] == f"http://{sandbox.addresses['api:8080']}"
+
+    tcp = found["tcp"]["routers"][f"{name}--database"]
+    assert tcp["rule"] == f"HostSNI(`{name}--database.sandboxes.example.net`)"
+    assert tcp["tls"] == {"options": "postgresql"}
+    server = found["tcp"]["services"][tcp["service"]]["loadBalancer"]["servers"][0]
+    assert server["address"] == sandbox.addresses["db:5432"]
+
+
+@pytest.mark.parametrize(
+    ("state", "there"),
+    [
+        (State.PENDING, False),
+        (State.PROVISIONING, True),
+        (State.RUNNING, True),
+        (State.DESTROYING, False),
+    ],
+)
+def test_a_route_exists_from_provisioning_until_the_sandbox_ends(
+    alice: User, runtime: MemoryRuntime, state: State, there: bool
+) -> None:
+    sandbox = launch(alice) if state is State.RUNNING else request(alice)
+    ports.reserve(sandbox, for_sandbox(sandbox).published_ports)
+    changes: dict[str, object] = {"state": state}
+    if state is State.DESTROYING:
+        changes |= {"end_reason": "user", "slot": None}
+    type(sandbox).objects.filter(pk=sandbox.pk).update(**changes)
+    assert bool(routes.current()) is there
+
+
+def test_names_and_ports_survive_an_engine_restart(alice: User, runtime: MemoryRuntime) -> None:
+    launch(alice)
+    before = routes.current()
+    runtime.restart_engine()
+    assert routes.current() == before
+
+
+def test_only_the_gateway_reads_the_routes(client: Client, settings: SettingsWrapper) -> None:
+    assert client.get("/gateway/routes").status_code == 401
+    wrong = {"Authorization": "Bearer " + "x" * 32}
+    assert client.get("/gateway/routes", headers=wrong).status_code == 401
+    response = client.get("/gateway/routes", headers=HEADERS)
+    assert response.status_code == 200
+    assert not response.cookies
+
+    settings.SANDBOX_GATEWAY_TOKEN = ""
+    assert client.get("/gateway/routes", headers={"Authorization": "Bearer "}).status_code == 401
+    settings.SANDBOX_DOMAIN = ""
+    assert client.get("/gateway/routes", headers=HEADERS).status_code == 404
+
+
+def test_unchanged_routes_are_not_sent_again(
+    alice: User, client: Client, runtime: MemoryRuntime
+) -> None:
+    etag = client.get("/gateway/routes", headers=HEADERS)["ETag"]
+    known = HEADERS | {"If-None-Match": etag}
+    assert client.get("/gateway/routes", headers=known).status_code == 304
+    launch(alice)
+    assert client.get("/gateway/routes", headers=known).status_code == 200
+
+
+def test_500_routes_take_20_ms_of_cpu(alice: User, client: Client, runtime: MemoryRuntime) -> None:
+    template = launch(alice)
+    sandboxes = type(template).objects.bulk_create(
+        type(template)(
+            blueprint=template.blueprint,
+            blueprint_version_id=template.blueprint_version_id,
+            state=State.PROVISIONING,
+            slot=number + 10,
+            ttl_minutes=60,
+            idle_minutes=30,
+            memory_mb=1,
+            cpus=1,
+            disk_mb=1,
+        )
+        for number in range(250)
+    )
+    ReservedPort.objects.bulk_create(
+        ReservedPort(
+            sandbox=row, service=service, target=target, address="127.0.0.2", port=first + number
+        )
+        for number, row in enumerate(sandboxes)
+        for service, target, first in (("api", 8080, 1000), ("db", 5432, 2000))
+    )
+    assert len(routes.current()) >= 500
+
+    def seconds() -> float:
+        start = time.process_time()
+        assert client.get("/gateway/routes", headers=HEADERS).status_code == 200
+        return time.process_time() - start
+
+    assert min(seconds() for _ in range(5)) <= 0.020
+
+
+def test_pages_and_the_api_show_the_names(
+    alice: User, runtime: MemoryRuntime, client: Client
+) -> None:
+    sandbox = launch(alice)
+    name = sandbox.public_id.replace("_", "-")
+    client.force_login(alice)
+    shown = client.get(f"/api/v1/sandboxes/{sandbox.public_id}").json()["endpoints"]
+    assert shown["api"] == f"https://{name}--api.sandboxes.example.net"
+
+    credentials = client.get(f"/api/v1/sandboxes/{sandbox.public_id}/credentials").json()
+    url = credentials["database_url"]
+    assert f"@{name}--database.sandboxes.example.net:5432/" in url
+    assert url.endswith("?sslmode=verify-full")
+    assert reload(sandbox).addresses == sandbox.addresses

@@ -1,0 +1,191 @@
+"""The real gateway in front of a sandbox: what passes it, and when its names work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from sandboxes.gateway import development_ca
+from sandboxes.models import Sandbox, State
+from tests.gateway.traefik import EchoHandler, Gateway, echo_service, forwarding, traefik
+from tests.harness.ports import reserve_port
+from tests.helpers.scenarios import launch
+from tests.helpers.wait import wait_for
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django.live_server_helper import LiveServer
+
+    from sandboxes.runtime.memory import MemoryRuntime
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+DOMAIN = "sandboxes.example.net"
+BEFORE_RUNNING_SECONDS = 2
+"""How long a test waits for a route; a cold launch takes longer from `provisioning` on."""
+
+
+@pytest.fixture
+def gateway(
+    live_server: LiveServer, settings: SettingsWrapper, tmp_path: Path
+) -> Iterator[Gateway]:
+    """Return Traefik as `gateway_config` configures it, pulling routes from a portal."""
+    authority, certificate, key = development_ca.write(tmp_path / "tls", DOMAIN)
+    settings.SANDBOX_DOMAIN = DOMAIN
+    settings.SANDBOX_GATEWAY_TOKEN = "t" * 32
+    settings.SANDBOX_GATEWAY_CERTIFICATE = str(certificate)
+    settings.SANDBOX_GATEWAY_KEY = str(key)
+    settings.SANDBOX_GATEWAY_HTTPS_PORT = reserve_port()
+    settings.SANDBOX_GATEWAY_POSTGRESQL_PORT = reserve_port()
+    file = tmp_path / "traefik.yaml"
+    call_command("gateway_config", file, portal_url=live_server.url, address="127.0.0.1")
+    assert file.stat().st_mode & 0o777 == 0o600
+    running = Gateway(
+        settings.SANDBOX_GATEWAY_HTTPS_PORT, settings.SANDBOX_GATEWAY_POSTGRESQL_PORT, authority
+    )
+    with traefik(file, running):
+        yield running
+
+
+def host_of(sandbox: Sandbox, endpoint: str) -> str:
+    return f"{sandbox.public_id.replace('_', '-')}--{endpoint}.{DOMAIN}"
+
+
+def port_of(sandbox: Sandbox, service: str) -> int:
+    return int(sandbox.reserved_ports.get(service=service).port)
+
+
+def until_routed(gateway: Gateway, host: str) -> None:
+    wait_for(
+        lambda: b"200 OK" in gateway.request(host), f"{host} works", BEFORE_RUNNING_SECONDS, 0.05
+    )
+
+
+def test_http_passes_unbuffered_until_the_sandbox_ends(
+    gateway: Gateway, alice: User, runtime: MemoryRuntime
+) -> None:
+    sandbox = launch(alice)
+    api = host_of(sandbox, "api")
+    with echo_service(port_of(sandbox, "api")) as service:
+        until_routed(gateway, api)
+        _sees_the_public_name(gateway, api)
+        with gateway.tls(api, alpn="h2") as client:
+            assert client.selected_alpn_protocol() == "h2"
+        _takes_large_bodies(gateway, api)
+        _streams(gateway, api, service)
+        _keeps_websockets_open_over_changes_of_routes(gateway, api, alice)
+
+        Sandbox.objects.filter(pk=sandbox.pk).update(
+            state=State.DESTROYING, end_reason="user", slot=None
+        )
+        wait_for(lambda: b"404 Not Found" in gateway.request(api), "the name is gone", pause=0.05)
+        assert b"404 page not found" in gateway.request(api)
+
+
+def _sees_the_public_name(gateway: Gateway, api: str) -> None:
+    answer = gateway.request(api, "/v1/plans?a=b", "X-Own: yes\r\n")
+    seen = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert seen["path"] == "/v1/plans?a=b"
+    assert seen["headers"]["host"] == api
+    assert seen["headers"]["x-own"] == "yes"
+    assert seen["headers"]["x-forwarded-proto"] == "https"
+
+
+def _takes_large_bodies(gateway: Gateway, api: str) -> None:
+    body = os.urandom(20_000_000)
+    answer = gateway.request(api, "/upload", body=body)
+    assert answer.endswith(hashlib.sha256(body).hexdigest().encode())
+
+
+def _streams(gateway: Gateway, api: str, service: type[EchoHandler]) -> None:
+    with gateway.tls(api) as client:
+        client.sendall(f"GET /events HTTP/1.1\r\nHost: {api}\r\n\r\n".encode())
+        received = b""
+        while b"first" not in received:
+            received += client.recv(1024)
+        assert b"second" not in received
+        service.proceed.set()
+        while b"second" not in received:
+            more = client.recv(1024)
+            assert more, received
+            received += more
+
+
+def _keeps_websockets_open_over_changes_of_routes(gateway: Gateway, api: str, alice: User) -> None:
+    with gateway.tls(api) as client:
+        upgrade = (
+            f"GET / HTTP/1.1\r\nHost: {api}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        client.sendall(upgrade.encode())
+        assert b" 101 " in client.recv(4096)
+        other = launch(alice)
+        with echo_service(port_of(other, "api")):
+            until_routed(gateway, host_of(other, "api"))
+        client.sendall(b"still open")
+        assert client.recv(1024) == b"still open"
+
+
+def test_a_name_works_on_its_reserved_port_while_the_sandbox_is_being_provisioned(
+    gateway: Gateway, alice: User, runtime: MemoryRuntime
+) -> None:
+    sandbox = launch(alice)
+    Sandbox.objects.filter(pk=sandbox.pk).update(state=State.PROVISIONING)
+    with echo_service(port_of(sandbox, "api")):
+        until_routed(gateway, host_of(sandbox, "api"))
+
+
+@pytest.mark.postgres
+def test_both_negotiations_of_postgresql_verify_the_name(
+    gateway: Gateway, alice: User, runtime: MemoryRuntime, tmp_path: Path
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("The database behind the gateway is that of the tests.")
+    at = connection.settings_dict
+    sandbox = launch(alice)
+    host = host_of(sandbox, "database")
+    target = (
+        f"{at['HOST']}/.s.PGSQL.{at['PORT']}"
+        if at["HOST"].startswith("/")
+        else (at["HOST"], int(at["PORT"]))
+    )
+    common = {
+        "host": host,
+        "hostaddr": "127.0.0.1",
+        "port": str(gateway.postgresql_port),
+        "user": at["USER"],
+        "password": at["PASSWORD"],
+        "dbname": at["NAME"],
+        "sslmode": "verify-full",
+        "sslrootcert": str(gateway.authority),
+        "connect_timeout": "10",
+    }
+
+    def result_of_psql() -> str:
+        url = " ".join(f"{name}='{value}'" for name, value in common.items() if value)
+        command = ["psql", "--no-psqlrc", "-Atc", "SELECT 42", url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        return done.stdout.strip() or done.stderr
+
+    with forwarding(port_of(sandbox, "db"), target):
+        wait_for(lambda: result_of_psql() == "42", result_of_psql(), 10, 0.1)
+        # Directly, without a request for TLS first, as clients of PostgreSQL 17 can.
+        for negotiation in ("direct", "postgres"):
+            with psycopg.connect(**common, sslnegotiation=negotiation) as client:  # type: ignore[arg-type]
+                assert client.execute("SELECT 1").fetchone() == (1,)
+                assert client.pgconn.ssl_in_use
+
+        stranger = development_ca.write(tmp_path / "stranger", DOMAIN)[0]
+        with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
+            psycopg.connect(**common | {"sslrootcert": str(stranger)}).close()  # type: ignore[arg-type]
