@@ -65,7 +65,8 @@ def inspect(folder: Path, memory_mb: int, cpus: float) -> Inspection:
     read.
     """
     findings = Findings()
-    blueprint = _Inspector(folder, findings).blueprint(memory_mb, cpus)
+    # The paths of files that it extends or includes start from its own.
+    blueprint = _Inspector(folder.absolute(), findings).blueprint(memory_mb, cpus)
     problems = findings.sorted_problems()
     return Inspection(None if problems else blueprint, problems, findings.sorted_notes())
 

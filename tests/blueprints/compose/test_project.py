@@ -125,6 +125,17 @@ services:
     assert recipe.binds["/conf"].source == tmp_path / "stack" / "common" / "conf"
 
 
+def test_the_folder_of_blueprints_may_be_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    load(
+        Path(),
+        compose_yaml="services: {web: {extends: {file: base.yaml, service: app}}}",
+        base_yaml='services: {app: {image: "debian:bookworm-slim", user: "1000"}}',
+    )
+
+
 def test_included_files_have_variables_and_paths_of_their_own(tmp_path: Path) -> None:
     blueprint = load(
         tmp_path,
