@@ -17,6 +17,7 @@ from sandboxes.actions.launch import (
     launch_sandbox,
     launchable_blueprints,
 )
+from sandboxes.actions.launch_options import parameters_to_repeat, validate_metadata
 from sandboxes.actions.manage import destroy, extend, rename, reset, retry_funding, touch
 
 __all__ = [
@@ -28,11 +29,13 @@ __all__ = [
     "launch_blocker",
     "launch_sandbox",
     "launchable_blueprints",
+    "parameters_to_repeat",
     "preview_credentials",
     "read_credentials",
     "rename",
     "reset",
     "retry_funding",
     "touch",
+    "validate_metadata",
     "with_preview",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from django.db import transaction
 from django.utils.timesince import timeuntil
 
 from sandboxes import blueprints, queue
+from sandboxes.actions.launch_options import validate_metadata, validate_parameters
 from sandboxes.core import capacity, disk_reserve, lifecycle, limits
 from sandboxes.core.factory import new_sandbox
 from sandboxes.core.friendly_names import friendly_name
@@ -29,6 +31,7 @@ from sandboxes.models import (
     IdempotencyKey,
     LaunchLock,
     Maintenance,
+    MetadataEntry,
     Pool,
     Sandbox,
     State,
@@ -54,6 +57,9 @@ class LaunchRequest:
     ttl_minutes: int | None = None
     name: str = ""
     """If empty, the sandbox gets a generated name."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Those that aren't the blueprint's defaults; not validated yet, as the metadata."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def blueprint_name(self) -> str:
@@ -62,8 +68,10 @@ class LaunchRequest:
     @property
     def fingerprint(self) -> str:
         """A hash of the options, which tells whether two requests are the same."""
-        parts = [self.blueprint, self.ttl_minutes, self.name]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        parts: list[Any] = [self.blueprint, self.ttl_minutes, self.name]
+        if self.parameters or self.metadata:
+            parts += [self.parameters, self.metadata]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _claim_or_create(
@@ -86,13 +94,19 @@ def _claim_or_create(
         "owner": user,
         "ttl_minutes": _validate_ttl(request, own),
         "idle_minutes": own.idle_minutes,
+        "parameters": validate_parameters(blueprint, request.parameters),
+        "metadata": validate_metadata(request.metadata),
         "name": validate_name(request.name) or friendly_name({row.name for row in active}),
     }
     if blocker := limits.quota_blocker(user, own, active, status.engine, among=[blueprint]):
         raise blocker
     values["slot"] = limits.free_slot(active)
-    claimed = pool_claim.claim(pool, values) if pool and status.pool_is_checked else None
-    return claimed or lifecycle.create_pending(new_sandbox(blueprint, **values), user)
+    can_claim = status.pool_is_checked and values["parameters"] == blueprint.default_parameters
+    claimed = pool_claim.claim(pool, values) if pool and can_claim else None
+    sandbox = claimed or lifecycle.create_pending(new_sandbox(blueprint, **values), user)
+    if sandbox.metadata:
+        MetadataEntry.index(sandbox)
+    return sandbox
 
 
 def launchable_blueprints() -> dict[str, blueprints.Blueprint]:

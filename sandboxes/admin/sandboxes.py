@@ -22,6 +22,7 @@ from sandboxes.admin.base import (
 from sandboxes.admin.monitor import MonitorMixin
 from sandboxes.admin.sandbox_actions import ACTIONS
 from sandboxes.admin.search import BlueprintFilter, search_events, search_sandboxes
+from sandboxes.blueprints.parameters import variable_texts
 from sandboxes.models import EngineStatus, Event, Extension, Sandbox
 from sandboxes.operators import audit
 from sandboxes.operators.alerts import admin_time
@@ -87,7 +88,7 @@ class SandboxAdmin(MonitorMixin, ReadOnlyAdminMixin, PortalAdmin):
     )
     list_select_related = ("owner",)
     search_fields = ("public_id", "name", "owner__email")
-    search_help_text = "ID, name, or owner's email address"
+    search_help_text = "ID, name, owner's email address, or metadata as key=value"
     ordering = ("-created_at", "-id")
     confirmed_actions = ACTIONS
     inlines = (ExtensionInline, EventInline)
@@ -95,7 +96,7 @@ class SandboxAdmin(MonitorMixin, ReadOnlyAdminMixin, PortalAdmin):
     def get_search_results(
         self,
         request: HttpRequest,  # noqa: ARG002 - Django's signature
-        rows: QuerySet[Sandbox],
+        rows: Any,
         search_term: str,
     ) -> tuple[QuerySet[Sandbox], bool]:
         return search_sandboxes(rows, search_term), False
@@ -103,7 +104,9 @@ class SandboxAdmin(MonitorMixin, ReadOnlyAdminMixin, PortalAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Sandbox | None = None) -> Any:  # noqa: ARG002
         ended = ("end_reason", "end_message") if obj and obj.end_reason else ()
         broken = ("failed_service", "last_log_lines") if obj and obj.failure else ()
-        main = [*MAIN_FIELDS, *ended, *broken]
+        chosen = ("parameters_chosen",) if obj and obj.parameters else ()
+        pairs = ("metadata_pairs",) if obj and obj.metadata else ()
+        main = [*MAIN_FIELDS, *chosen, *pairs, *ended, *broken]
         rest = [(title, {"fields": fields}) for title, fields in FIELDSETS.items()]
         if obj and obj.funding:
             rest.append(("Account", {"fields": ACCOUNT_FIELDS}))
@@ -143,6 +146,14 @@ class SandboxAdmin(MonitorMixin, ReadOnlyAdminMixin, PortalAdmin):
     @admin.display(description="last log lines")
     def last_log_lines(self, row: Sandbox) -> str:
         return preformatted(row.failure.get("log_tail") or row.final_logs or EMPTY)
+
+    @admin.display(description="parameters")
+    def parameters_chosen(self, row: Sandbox) -> str:
+        return format_pairs(variable_texts(row.parameters))
+
+    @admin.display(description="metadata")
+    def metadata_pairs(self, row: Sandbox) -> str:
+        return format_pairs(row.metadata)
 
     @admin.display(description="steps")
     def steps_so_far(self, row: Sandbox) -> str:

@@ -16,8 +16,10 @@ from django.http import HttpRequest
 
 from sandboxes import blueprints
 from sandboxes.models import Event, Sandbox
+from sandboxes.models.sandbox import SandboxQuerySet
 
 PUBLIC_ID = re.compile(r"sbx_[a-z0-9]{16}")
+METADATA = re.compile(r"(?<!\S)(?P<key>[^\s=]+)=(?:\"(?P<quoted>[^\"]*)\"|(?P<word>\S*))")
 MAX_INLINE_KEYS = 500
 
 
@@ -33,8 +35,15 @@ class BlueprintFilter(admin.SimpleListFilter):
         return rows.filter(blueprint=self.value()) if self.value() else rows
 
 
-def search_sandboxes(rows: QuerySet[Sandbox], text: str) -> QuerySet[Sandbox]:
-    """Return sandboxes with each word in their id, their name, or the owner's email address."""
+def search_sandboxes(rows: SandboxQuerySet, text: str) -> SandboxQuerySet:
+    """Return sandboxes with each word in their id, their name, or the owner's email address.
+
+    `key=value` and `key="some value"` are metadata.
+    """
+    for pair in METADATA.finditer(text):
+        value = pair["word"] if pair["quoted"] is None else pair["quoted"]
+        rows = rows.with_metadata({pair["key"]: value})
+    text = METADATA.sub("", text)
     for word in text.split():
         rows = rows.filter(_matches(word))
     return rows

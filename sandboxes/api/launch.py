@@ -62,7 +62,13 @@ def launch_sandbox(
     Responds at once with the state `pending`, unless the `Prefer` header says to wait.
     """
     body = body or request_schemas.Launch()
-    launch = actions.LaunchRequest(body.blueprint, body.ttl_minutes, body.name or "")
+    launch = actions.LaunchRequest(
+        body.blueprint,
+        body.ttl_minutes,
+        body.name or "",
+        body.parameters or {},
+        body.metadata or {},
+    )
     sandbox, is_new = actions.launch_sandbox(request.auth, launch, idempotency_key)
     if not is_new:
         response["Idempotent-Replayed"] = "true"

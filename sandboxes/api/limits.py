@@ -13,7 +13,7 @@ from sandboxes.api.routing import StrictRouter
 from sandboxes.core import limits
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded, RateLimited, Unavailable
-from sandboxes.representations import schemas
+from sandboxes.representations import schemas, serializers
 
 router = StrictRouter(tags=["Limits and blueprints"])
 
@@ -81,6 +81,9 @@ def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:
                 title=blueprint.title,
                 description=blueprint.description,
                 seed=dict(blueprint.seed),
+                parameters={
+                    name: serializers.parameter(item) for name, item in blueprint.parameters.items()
+                },
                 default=blueprint.name == settings.SANDBOX_DEFAULT_BLUEPRINT,
                 can_launch=blueprint.name in launchable,
                 limits=_limits_of(blueprint, own),

@@ -110,7 +110,7 @@ def _message(error: dict[str, Any]) -> str:
 
 
 def _validation_failed(_request: HttpRequest, error: exceptions.ValidationFailed) -> HttpResponse:
-    return validation_problem([(error.field, str(error))])
+    return validation_problem(error.errors)
 
 
 def _idempotency_key_reused(

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 from ninja import Field, Schema
-from pydantic import ConfigDict
+from pydantic import ConfigDict, WithJsonSchema
+
+from sandboxes.models.metadata_entry import MAX_METADATA_PAIRS, MAX_VALUE_LENGTH
+
+# Values are validated by what the blueprint says; errors then name the parameter.
+ParameterValue = Annotated[
+    Any,
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]}),
+]
+MetadataValue = Annotated[Any, WithJsonSchema({"type": "string", "maxLength": MAX_VALUE_LENGTH})]
 
 
 class RequestBody(Schema):
@@ -14,7 +25,9 @@ class RequestBody(Schema):
 
 class Launch(RequestBody):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"ttl_minutes": 60, "name": "checkout tests"}]}
+        json_schema_extra={
+            "examples": [{"ttl_minutes": 60, "name": "checkout tests", "metadata": {"job": "4711"}}]
+        }
     )
 
     blueprint: str | None = Field(
@@ -28,6 +41,17 @@ class Launch(RequestBody):
     )
     name: str | None = Field(
         default=None, description="A label of up to 60 characters; by default, a generated one."
+    )
+    parameters: dict[str, ParameterValue] | None = Field(
+        default=None,
+        description="Values for parameters of the blueprint, which `/blueprints` lists; the others "
+        "have their defaults.",
+    )
+    metadata: dict[str, MetadataValue] | None = Field(
+        default=None,
+        description="Up to 20 pairs of your own, such as the number of a CI job; keys of up to 40 "
+        "characters.",
+        json_schema_extra={"maxProperties": MAX_METADATA_PAIRS},
     )
 
 

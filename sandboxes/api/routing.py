@@ -15,6 +15,22 @@ from sandboxes.lib.exceptions import ValidationFailed
 
 INTEGER = re.compile(r"-?[0-9]+")
 """Pydantic also reads `5.0`, `+5`, `1_0` and ` 5` as integers."""
+MAP_KEY = re.compile(r"(?P<map>\w+)\[(?P<key>[^\[\]]+)\]")
+"""A query parameter in the style `deepObject` of OpenAPI, such as `metadata[job]`."""
+
+
+def map_parameter(name: str, description: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return `openapi_extra` for an operation with the query parameters `name[key]`."""
+    schema = {"type": "object", "additionalProperties": values}
+    parameter = {"in": "query", "name": name, "style": "deepObject", "explode": True}
+    details = {"required": False, "description": description, "schema": schema}
+    return {"parameters": [parameter | details]}
+
+
+def read_map(request: HttpRequest, name: str) -> dict[str, str]:
+    """Return the values of the query parameters `name[key]` by key."""
+    found = ((MAP_KEY.fullmatch(each), value) for each, value in request.GET.items())
+    return {key["key"]: str(value) for key, value in found if key and key["map"] == name}
 
 
 class StrictRouter(Router):
@@ -35,6 +51,11 @@ class StrictRouter(Router):
 def _with_checked_query(view: Callable[..., Any], operation: Operation) -> Callable[..., Any]:
     models = [one for one in operation.models if one.__ninja_param_source__ == "query"]
     names = [name for one in models for name in one.__ninja_flatten_map__]
+    maps = [
+        one["name"]
+        for one in (operation.openapi_extra or {}).get("parameters", ())
+        if one.get("style") == "deepObject"
+    ]
     fields = {name: one.model_fields[name] for one in models for name in one.model_fields}
     integers = {field.alias or name for name, field in fields.items() if field.annotation is int}
     repeatable = {name for one in models for name in one.__ninja_collection_fields__}
@@ -42,8 +63,9 @@ def _with_checked_query(view: Callable[..., Any], operation: Operation) -> Calla
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         for name, values in request.GET.lists():
-            if name not in names:
-                known = ", ".join(names) or "none"
+            key = MAP_KEY.fullmatch(name)
+            if name not in names and not (key and key["map"] in maps):
+                known = ", ".join([*names, *(f"{one}[key]" for one in maps)]) or "none"
                 raise ValidationFailed(
                     name, f"Unknown query parameter. This operation has {known}."
                 )

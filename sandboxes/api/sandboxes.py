@@ -12,7 +12,7 @@ from sandboxes.api.auth import ALL, LAUNCH, READ, ApiRequest
 from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Cursor, Limit, set_next_link
-from sandboxes.api.routing import StrictRouter
+from sandboxes.api.routing import StrictRouter, map_parameter, read_map
 from sandboxes.core.launch_eta import EtaCalculator
 from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.representations import schemas, serializers
@@ -24,7 +24,19 @@ StateFilter = QueryEx[
 ]
 
 
-@router.get("/sandboxes", auth=READ, response=responses(200, schemas.SandboxPage, 422))
+METADATA_FILTER = map_parameter(
+    "metadata",
+    "Filter by metadata: `metadata[job]=4711`; repeat with other keys to combine.",
+    {"type": "string"},
+)
+
+
+@router.get(
+    "/sandboxes",
+    auth=READ,
+    response=responses(200, schemas.SandboxPage, 422),
+    openapi_extra=METADATA_FILTER,
+)
 def list_sandboxes(
     request: ApiRequest,
     response: HttpResponse,
@@ -36,6 +48,8 @@ def list_sandboxes(
     rows = request.auth.sandboxes.prefetch_related("extensions")
     if state:
         rows = rows.filter(state__in=state)
+    if metadata := read_map(request, "metadata"):
+        rows = rows.with_metadata(actions.validate_metadata(metadata))
     page, following = paginate_newest_first(rows, "created_at", limit, cursor, "sandboxes")
     set_next_link(request, response, following)
     estimator = EtaCalculator()

@@ -118,6 +118,7 @@ def assemble(
         stellar=section.stellar,
         preparations=dict(_preparations(plan)),
         version=files.digest(),
+        parameters={name: item.definition(name) for name, item in section.parameters.items()},
         recipes={name: recipe for name, recipe in recipes.items() if recipe},
         limits=limits,
     )

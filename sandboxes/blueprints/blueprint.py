@@ -14,6 +14,7 @@ from django.conf import settings
 from sandboxes.blueprints.auth import Auth
 from sandboxes.blueprints.interpolation import SANDBOX_ID, interpolate
 from sandboxes.blueprints.limits import Excess, Limits, sizes_above
+from sandboxes.blueprints.parameters import Parameter, Value, variable_texts
 from sandboxes.runtime import (
     HealthCheck,
     ImageRecipe,
@@ -158,6 +159,8 @@ class Blueprint:
     """By service, how its image is made."""
     limits: Limits = field(default_factory=Limits)
     """Its own limits; they are never above the portal's when a sandbox is launched."""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    """What a launch may choose, by the name of the variable that it becomes."""
 
     @property
     def is_prepared(self) -> bool:
@@ -181,6 +184,11 @@ class Blueprint:
         """
         default = default_endpoint(self.endpoints)
         return self.first_call or (FirstCall(default) if default else None)
+
+    @property
+    def default_parameters(self) -> dict[str, Value]:
+        """The values of a launch that chooses none, by name."""
+        return {name: parameter.default for name, parameter in self.parameters.items()}
 
     @property
     def images(self) -> Sequence[str]:
@@ -224,9 +232,11 @@ class Blueprint:
     def spec(self, sandbox_id: str, variables: Mapping[str, str], disk_mb: int) -> SandboxSpec:
         """Return the specification of one sandbox; unused variables are ignored.
 
-        Raises KeyError with the name of a missing variable.
+        Parameters without a value have their default. Raises KeyError with the name of a missing
+        variable.
         """
-        values = {**variables, SANDBOX_ID: sandbox_id}
+        defaults = variable_texts(self.default_parameters)
+        values = {**defaults, **variables, SANDBOX_ID: sandbox_id}
         return SandboxSpec(
             id=sandbox_id,
             blueprint=self.name,

@@ -10,9 +10,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from sandboxes.blueprints.compose import values
+from sandboxes.blueprints.parameters import (
+    MAX_PATTERN_LENGTH,
+    InvalidPattern,
+    ParameterType,
+    matches,
+)
 
 MIN_SIZE_MB = 16
 MINUTE = 60
+PATTERN_SYNTAX = (
+    f"Use at most {MAX_PATTERN_LENGTH} characters, without look-around and backreferences, such as "
+    "[a-z]{2,20}."
+)
 
 
 def reject(message: str, remedy: str) -> NoReturn:
@@ -47,6 +57,36 @@ def environment_variables(value: Any) -> Any:
 def variable_text(value: Any) -> Any:
     """Convert a number to text."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def listed_text(value: Any) -> Any:
+    """Convert a number to text. Raises the error that pydantic collects for other values."""
+    if isinstance(value, bool) or value is None:
+        reject("This is not text.", 'Put the value in quotes, for example "yes".')
+    return variable_text(value)
+
+
+def parameter_type(value: Any) -> Any:
+    """Validate the type of a parameter."""
+    if value not in list(ParameterType):
+        reject("Unknown type of a parameter.", f"Write one of: {', '.join(ParameterType)}.")
+    return value
+
+
+def scalar(value: Any) -> Any:
+    """Validate a value that a parameter of some type may have."""
+    if not isinstance(value, str | int):
+        reject("This is not a value of a parameter.", "Write text, an integer, true or false.")
+    return value
+
+
+def linear_pattern(value: str) -> str:
+    """Validate a regular expression that is matched in linear time."""
+    try:
+        matches(value, "")
+    except InvalidPattern as error:
+        reject(f"Invalid pattern: {error}.", f"{PATTERN_SYNTAX} Or use `type: enum`.")
+    return value
 
 
 def authentication(value: Any) -> Any:
@@ -120,6 +160,12 @@ VariableName = Annotated[
     str, name_matching(r"[A-Za-z_][A-Za-z0-9_]{0,60}", "letters, digits and _")
 ]
 VariableValue = Annotated[str, BeforeValidator(variable_text)]
+VariableText = Annotated[str, Field(max_length=200), BeforeValidator(listed_text)]
+ParameterName = Annotated[
+    str, name_matching(r"[A-Za-z_][A-Za-z0-9_]{0,39}", "letters, digits and _")
+]
+LinearPattern = Annotated[str, AfterValidator(linear_pattern)]
+"""A regular expression of Rust's `regex`, which never backtracks."""
 BlueprintName = Annotated[
     str, name_matching(r"[a-z][a-z0-9_-]{0,39}", "lower-case letters and digits")
 ]

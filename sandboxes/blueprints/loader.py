@@ -229,7 +229,11 @@ class _Inspector:
 
     def _variables(self, section: _Section, files: SourceFiles) -> Variables:
         fixed = section.tree.get("variables")
-        per_sandbox: Set[str] = {*section.names("secrets"), *BUILT_IN_VARIABLES}
+        per_sandbox: Set[str] = {
+            *section.names("secrets"),
+            *section.names("parameters"),
+            *BUILT_IN_VARIABLES,
+        }
         if section.tree.get("stellar") is True:
             per_sandbox |= STELLAR_VARIABLES
         own = {

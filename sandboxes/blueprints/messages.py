@@ -42,6 +42,9 @@ REMEDIES = {
     "method": "Write GET, POST, PUT, PATCH or DELETE.",
     "first_call": "Write the path of a request, for example {path: /v1/products}.",
     "stellar": "Write true or false.",
+    "parameters": "Write at most 20 names, each with its type and default.",
+    "default": "Write the value of launches that don't choose one.",
+    "values": "Write the values to choose from, for example [small, large].",
 }
 
 ERROR_MESSAGES = {

@@ -12,12 +12,18 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    StrictBool,
+    StrictInt,
+    StrictStr,
 )
 
+from sandboxes.blueprints import parameters
 from sandboxes.blueprints.auth import AuthType
 from sandboxes.blueprints.compose.models import Bytes, Cpus, parsed_by
 from sandboxes.blueprints.fields import (
     Command,
+    LinearPattern,
+    ParameterName,
     PositiveInt,
     PublicName,
     RegularExpression,
@@ -25,12 +31,16 @@ from sandboxes.blueprints.fields import (
     UrlPath,
     UserName,
     VariableName,
+    VariableText,
     VariableValue,
     authentication,
     environment_variables,
     megabytes,
+    parameter_type,
+    scalar,
     whole_minutes,
 )
+from sandboxes.blueprints.parameters import MAX_INTEGER, MAX_TEXT_LENGTH, ParameterType
 
 Megabytes = Annotated[Bytes, AfterValidator(megabytes)]
 Minutes = Annotated[int, parsed_by(whole_minutes)]
@@ -47,6 +57,34 @@ class Secret(StrictModel):
 
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,20}$")] = ""
     length: Annotated[int, Field(ge=22, le=128)] = 32
+
+
+class Parameter(StrictModel):
+    """A value that is chosen at launch; a variable of the same name contains it."""
+
+    type: Annotated[ParameterType, BeforeValidator(parameter_type)]
+    default: Annotated[StrictBool | StrictInt | StrictStr, BeforeValidator(scalar)]
+    title: Annotated[str, Field(max_length=60)] = ""
+    help: Annotated[str, Field(max_length=300)] = ""
+    values: Annotated[tuple[VariableText, ...], Field(max_length=50)] = ()
+    minimum: Annotated[StrictInt, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] = -MAX_INTEGER
+    maximum: Annotated[StrictInt, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] = MAX_INTEGER
+    pattern: LinearPattern = ""
+    max_length: Annotated[StrictInt, Field(ge=1, le=MAX_TEXT_LENGTH)] = MAX_TEXT_LENGTH
+
+    def definition(self, name: str) -> parameters.Parameter:
+        """Return the parameter with its title, which defaults to its name."""
+        return parameters.Parameter(
+            type=self.type,
+            default=self.default,
+            title=self.title or name.replace("_", " ").capitalize(),
+            help=" ".join(self.help.split()),
+            values=self.values,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            pattern=self.pattern,
+            max_length=self.max_length,
+        )
 
 
 class Auth(StrictModel):
@@ -151,6 +189,7 @@ class SandboxSection(StrictModel):
     description: str = ""
     secrets: dict[SecretName, Secret] = {}
     variables: dict[VariableName, VariableValue] = {}
+    parameters: Annotated[dict[ParameterName, Parameter], Field(max_length=20)] = {}
     profiles: list[str] = []
     root: list[str] = []
     users: dict[str, UserName] = {}

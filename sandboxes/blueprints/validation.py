@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from sandboxes.blueprints import limits, process_validation
@@ -15,7 +15,8 @@ from sandboxes.blueprints.interpolation import (
     STELLAR_VARIABLES,
     variable_names,
 )
-from sandboxes.blueprints.sandbox_section import Endpoint, Ready
+from sandboxes.blueprints.parameters import InvalidValue, ParameterType
+from sandboxes.blueprints.sandbox_section import Endpoint, Parameter, Ready
 from sandboxes.blueprints.section_context import SectionContext, Violation
 
 RESERVED_NAMES = BUILT_IN_VARIABLES | STELLAR_VARIABLES
@@ -28,6 +29,13 @@ AUTH_DETAILS = {
     AuthType.BASIC: ("username", "credential"),
 }
 """The keys that each type of authentication needs; the others have no meaning for it."""
+PARAMETER_DETAILS: Mapping[ParameterType, Set[str]] = {
+    ParameterType.ENUM: {"values"},
+    ParameterType.BOOLEAN: set(),
+    ParameterType.INTEGER: {"minimum", "maximum"},
+    ParameterType.STRING: {"pattern", "max_length"},
+}
+"""The keys that only some types of parameters have."""
 
 PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}")
 
@@ -35,6 +43,7 @@ PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}")
 def validate(parsed: SectionContext, files: SourceFiles, folder: Path) -> Iterator[Violation]:
     """Yield all contradictions in a section whose single keys and values are valid."""
     yield from _check_variables(parsed)
+    yield from _check_parameters(parsed)
     yield from _check_endpoints(parsed)
     yield from _check_credentials(parsed)
     yield from _check_references(parsed)
@@ -47,7 +56,11 @@ def _check_variables(parsed: SectionContext) -> Iterator[Violation]:
     built_in, reserved = BUILT_IN_VARIABLES, RESERVED_NAMES
     if parsed.sandbox.stellar:
         built_in, reserved = built_in | STELLAR_VARIABLES, reserved | STELLAR_NAMES
-    for section, names in (("secrets", secrets), ("credentials", set(parsed.sandbox.credentials))):
+    for section, names in (
+        ("secrets", secrets),
+        ("credentials", set(parsed.sandbox.credentials)),
+        ("parameters", set(parsed.sandbox.parameters)),
+    ):
         for name in sorted(names & reserved):
             yield (
                 f"x-sandbox.{section}.{name}",
@@ -55,7 +68,7 @@ def _check_variables(parsed: SectionContext) -> Iterator[Violation]:
                 "Choose another name.",
             )
     for key, text in _interpolated_texts(parsed):
-        yield from _unknown_variables(key, text, secrets | built_in)
+        yield from _unknown_variables(key, text, secrets | built_in | {*parsed.sandbox.parameters})
     for name, credential in parsed.sandbox.credentials.items():
         yield from _unknown_variables(
             f"x-sandbox.credentials.{name}.value", credential.value, secrets
@@ -68,6 +81,37 @@ def _check_variables(parsed: SectionContext) -> Iterator[Violation]:
                     "Variables can't be used here.",
                     "Add the variable to the environment of the service, and read it in a script.",
                 )
+
+
+def _check_parameters(parsed: SectionContext) -> Iterator[Violation]:
+    section = parsed.sandbox
+    for name, item in section.parameters.items():
+        key = f"x-sandbox.parameters.{name}"
+        for other, names in (("secrets", section.secrets), ("variables", section.variables)):
+            if name in names:
+                message = f"x-sandbox.{other} has a variable of this name."
+                yield key, message, "Choose another name."
+        details = set[str]().union(*PARAMETER_DETAILS.values()) - PARAMETER_DETAILS[item.type]
+        for detail in sorted(item.model_fields_set & details):
+            message = f"A parameter of the type {item.type} doesn't have this key."
+            yield f"{key}.{detail}", message, "Remove it, or choose another type."
+        if item.type == ParameterType.ENUM and not item.values:
+            message = "A parameter of the type enum needs the values to choose from."
+            yield f"{key}.values", message, "Add `values`, or choose another type."
+        elif len(set(item.values)) < len(item.values):
+            yield f"{key}.values", "A value is listed twice.", "List each value once."
+        elif item.minimum > item.maximum:
+            yield f"{key}.minimum", "The minimum is above the maximum.", "Correct one of them."
+        else:
+            yield from _check_default(key, name, item)
+
+
+def _check_default(key: str, name: str, item: Parameter) -> Iterator[Violation]:
+    try:
+        item.definition(name).check(item.default)
+    except InvalidValue as error:
+        message = "The parameter doesn't take its own default."
+        yield f"{key}.default", message, f"Correct one of them. The default: {error}"
 
 
 def _commands(parsed: SectionContext) -> Iterator[tuple[str, Sequence[str]]]:

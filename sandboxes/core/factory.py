@@ -24,6 +24,7 @@ def new_sandbox(blueprint: blueprints.Blueprint, **chosen: Any) -> Sandbox:
     defaults = account | {
         "ttl_minutes": config.SANDBOX_TTL_MINUTES,
         "idle_minutes": config.SANDBOX_IDLE_MINUTES,
+        "parameters": blueprint.default_parameters,
     }
     return Sandbox(
         blueprint=blueprint.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,11 +15,15 @@ class ServiceError(Exception):
 
 
 class ValidationFailed(ServiceError):
-    """The value of `field` is invalid; the message says how to fix it."""
+    """The value of `field` is invalid; the message says how to fix it.
 
-    def __init__(self, field: str, message: str) -> None:
+    `others` are further pairs of an invalid field and a message.
+    """
+
+    def __init__(self, field: str, message: str, others: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
         self.field = field
+        self.errors = [(field, message), *others]
 
 
 class StateConflict(ServiceError):

@@ -27,6 +27,7 @@ from sandboxes.models.invitation import Invitation
 from sandboxes.models.launch_lock import LaunchLock
 from sandboxes.models.limit_override import LimitOverride
 from sandboxes.models.maintenance import Maintenance
+from sandboxes.models.metadata_entry import MetadataEntry
 from sandboxes.models.outcome_count import OutcomeCount, OutcomeCursor
 from sandboxes.models.pool import Pool
 from sandboxes.models.preferences import Preferences
@@ -72,6 +73,7 @@ __all__ = [
     "LaunchLock",
     "LimitOverride",
     "Maintenance",
+    "MetadataEntry",
     "OutcomeCount",
     "OutcomeCursor",
     "Pool",

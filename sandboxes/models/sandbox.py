@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
@@ -72,6 +73,13 @@ class SandboxQuerySet(ClaimQuerySet["Sandbox"]):
     def record_activity(self, now: datetime) -> None:
         """Record that the owners use the sandboxes. A running idle timer is never shortened."""
         self.filter(state=State.RUNNING, last_activity_at__lt=now).update(last_activity_at=now)
+
+    def with_metadata(self, pairs: Mapping[str, str]) -> SandboxQuerySet:
+        """Return sandboxes that have all of these pairs."""
+        rows = self
+        for key, value in pairs.items():
+            rows = rows.filter(metadata_entries__key=key, metadata_entries__value=value)
+        return rows
 
     def newest_first(self) -> SandboxQuerySet:
         return self.order_by("-created_at", "-id")
@@ -158,6 +166,14 @@ class Sandbox(models.Model):
     portal_received_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
     portal_sent_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)
     """Traffic of the portal's own requests that no sweep has taken into account yet."""
+    parameters = models.JSONField(
+        default=dict, blank=True, db_default=Value({}, models.JSONField()), editable=False
+    )
+    """What its launch chose, with the defaults of the rest; empty before there were parameters."""
+    metadata = models.JSONField(
+        default=dict, blank=True, db_default=Value({}, models.JSONField()), editable=False
+    )
+    """Keys and texts of the caller. `MetadataEntry` has the same, to find sandboxes by them."""
     secrets = EncryptedJSONField(default=dict, blank=True, editable=False)
     problem = models.CharField(
         max_length=300, blank=True, default="", db_default="", editable=False

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ninja import Field, Schema
 from pydantic import BaseModel, ConfigDict
 
+from sandboxes.blueprints.parameters import ParameterType
 from sandboxes.models import EndReason, Funding, State
 from sandboxes.representations.usage_schemas import Peak, Sample
 
@@ -98,6 +99,10 @@ class Sandbox(Schema):
     )
     extension: Extension
     reset_pending: bool
+    parameters: dict[str, str | int | bool] = Field(
+        description="What was chosen at launch, and the defaults of the blueprint's others."
+    )
+    metadata: dict[str, str]
     endpoints: Endpoints
     stellar: Stellar | None = Field(description="Null unless its blueprint asks for an account.")
     limits: Size
@@ -191,11 +196,28 @@ class BlueprintLimits(Size):
     active_per_user: int = Field(description="Maximum number of your active sandboxes of it.")
 
 
+class Parameter(Schema):
+    """A value that a launch may choose."""
+
+    type: ParameterType
+    title: str
+    help: str
+    default: str | int | bool
+    values: list[str] | None = Field(description="What an `enum` takes; otherwise null.")
+    minimum: int | None
+    maximum: int | None
+    pattern: str | None = Field(
+        description="Matches the whole string, in the syntax of Rust's `regex`; null if any does."
+    )
+    max_length: int | None = Field(description="Of a `string`; otherwise null.")
+
+
 class Blueprint(Schema):
     name: str
     title: str
     description: str
     seed: dict[str, int]
+    parameters: dict[str, Parameter]
     default: bool
     can_launch: bool = Field(
         description="False if this portal can't run it or an operator has disabled it."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandboxes import models
+from sandboxes.blueprints.parameters import Parameter, ParameterType
 from sandboxes.core.launch_eta import EtaCalculator
 from sandboxes.representations import display, schemas, usage_schemas
 from sandboxes.usage import series
@@ -41,6 +42,8 @@ def sandbox(
         peak=usage_schemas.Peak(**row.peak) if row.peak else None,
         extension=schemas.Extension(used=quote.used, max_minutes=quote.max_minutes),
         reset_pending=row.reset_requested_at is not None,
+        parameters=row.parameters,
+        metadata=row.metadata,
         endpoints=schemas.Endpoints(**display.endpoints(row)),
         stellar=schemas.Stellar(
             public_key=row.stellar_public_key, funding=models.Funding(row.funding)
@@ -59,6 +62,23 @@ def event(row: models.Event) -> schemas.Event:
         by=row.actor_role,  # type: ignore[arg-type]
         message=row.message,
         data=row.data,
+    )
+
+
+def parameter(definition: Parameter) -> schemas.Parameter:
+    """Return a parameter of a blueprint, without the details of other types."""
+    kind = definition.type
+    is_integer, is_string = kind == ParameterType.INTEGER, kind == ParameterType.STRING
+    return schemas.Parameter(
+        type=kind,
+        title=definition.title,
+        help=definition.help,
+        default=definition.default,
+        values=list(definition.values) if kind == ParameterType.ENUM else None,
+        minimum=definition.minimum if is_integer else None,
+        maximum=definition.maximum if is_integer else None,
+        pattern=definition.pattern or None,
+        max_length=definition.max_length if is_string else None,
     )
 
 

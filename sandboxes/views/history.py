@@ -85,9 +85,11 @@ def _search(request: Request, end: str, query: str) -> SandboxQuerySet:
 @login_required_page
 @require_POST
 def relaunch(request: Request, public_id: str) -> HttpResponse:
-    """Launch a sandbox with the same blueprint, lifetime and name; show the error on its card."""
+    """Launch a sandbox with the same options, except metadata; show the error on its card."""
     sandbox = get_owned_sandbox(request, public_id)
-    choice = actions.LaunchRequest(sandbox.blueprint, sandbox.ttl_minutes, sandbox.name)
+    choice = actions.LaunchRequest(
+        sandbox.blueprint, sandbox.ttl_minutes, sandbox.name, actions.parameters_to_repeat(sandbox)
+    )
     try:
         new, _is_new = actions.launch_sandbox(request.user, choice, request.POST.get("key", ""))
     except ServiceError as error:

@@ -49,6 +49,8 @@ def _serialize(facts: dict[str, Any]) -> Any:
     # Most processes render no messages and needn't load the API's schemas.
     from sandboxes.representations import serializers
 
-    values = {field.attname: field.to_python(facts[field.attname]) for field in FIELDS}
+    # Facts that an earlier release stored lack the fields that are new in this one.
+    known = [field for field in FIELDS if field.attname in facts]
+    values = {field.attname: field.to_python(facts[field.attname]) for field in known}
     sandbox = serializers.sandbox(Sandbox(**values), extended=facts["extended"])
     return sandbox.model_dump(mode="json")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sandboxes.blueprints import BlueprintChanged, BlueprintNotFound, addresses, for_sandbox
+from sandboxes.blueprints.parameters import variable_texts
 from sandboxes.core import journal, launch_queue, leases, lifecycle, ports
 from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
@@ -86,7 +87,9 @@ def specification(sandbox: Sandbox) -> SandboxSpec:
 
     Raise BlueprintNotFound, BlueprintChanged, CapacityExhausted.
     """
-    variables = sandbox.secrets | {
+    variables = {
+        **variable_texts(sandbox.parameters),
+        **sandbox.secrets,
         "SANDBOX_ID": sandbox.public_id,
         "SANDBOX_LAUNCHED_AT": _provisioned_at(sandbox),
     }

@@ -31,6 +31,8 @@ ADDED = {
     "eta_seconds",
     "advice",
     "peak",
+    "parameters",
+    "metadata",
 }
 
 
