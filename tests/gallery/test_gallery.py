@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import statistics
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -18,7 +20,7 @@ import pytest
 from tests.fakes.webhook_receiver import Receiver
 from tests.gallery.stacks import BOOKS, EXAMPLES, OTHERS, SHOP, Access, Stack
 from tests.gallery.stand_ins import stand_ins
-from tests.harness.portal import Portal, running_portal
+from tests.harness.portal import ROOT, Portal, running_portal
 from tests.helpers.servers import start_in_thread
 from tests.helpers.wait import wait_for
 from tests.system.console import Console
@@ -224,4 +226,34 @@ def test_warm_launches_take_50_milliseconds(
     with capsys.disabled():
         print(f"\n{stack}: warm launch, p50 of {WARM_LAUNCHES}: {median * 1000:.0f} ms")
     assert median <= WARM_SECONDS
+    wait_for(lambda: not gallery.portal.held(), "nothing is left on the engine")
+
+
+def test_the_tutorial_leads_from_a_compose_file_to_a_sandbox(gallery: Gallery) -> None:
+    page = (ROOT / "docs" / "blueprints.md").read_text()
+    tutorial = page.partition("## Tutorial")[2].partition("\n## ")[0]
+    steps = re.findall(r"```sh\n(.*?)```", tutorial, re.DOTALL)
+    running, began = gallery.portal.pid, time.monotonic()
+    environment = gallery.portal.environment | {
+        "TOKEN": gallery.portal.accounts["developer"]["token"]
+    }
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(steps)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    sandbox = json.loads(done.stdout[done.stdout.index("{") :])
+    assert sandbox["state"] == "running", sandbox["failure"]
+    access = gallery.access(sandbox)
+    assert [book["id"] for book in BOOKS.read(access)] == [1, 2, 3]
+    copied = Path(gallery.portal.environment["SANDBOX_BLUEPRINTS_DIR"]) / "books" / "compose.yaml"
+    assert copied.read_text() == (EXAMPLES / "fastapi-postgres" / "compose.yaml").read_text()
+    assert gallery.portal.pid == running, "nothing was restarted"
+    assert time.monotonic() - began < 300
+    gallery.client.delete(f"/sandboxes/{sandbox['id']}")
     wait_for(lambda: not gallery.portal.held(), "nothing is left on the engine")

@@ -32,7 +32,7 @@ if [ "$1" = mariadbd ] && [ ! -d "$data/mysql" ]; then
         echo "CREATE USER 'root'@'%' IDENTIFIED BY '$root_password';"
         echo "GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION;"
         echo "ALTER USER 'root'@'localhost' IDENTIFIED BY '$root_password';"
-        echo "CREATE USER 'healthcheck'@'localhost' IDENTIFIED BY 'healthcheck';"
+        echo "CREATE USER 'healthcheck'@'127.0.0.1' IDENTIFIED BY 'healthcheck';"
     } | mariadb -uroot
     for file in /docker-entrypoint-initdb.d/*.sql; do
         [ ! -e "$file" ] || mariadb -uroot -p"$root_password" ${name:+"$name"} <"$file"
