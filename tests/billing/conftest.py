@@ -21,11 +21,17 @@ def read_script(*path: str) -> bytes:
     return Path(*path).read_bytes()
 
 
-def load_seed(connection: psycopg.Connection, launched_at: datetime) -> None:
+def load_seed(
+    connection: psycopg.Connection, launched_at: datetime, scenario: str = "standard"
+) -> None:
     """Load the seed into an empty database, within the current transaction."""
     moment = sql.Literal(launched_at.isoformat())
     connection.execute(sql.SQL("SET LOCAL sandbox.launched_at = {}").format(moment))
+    name = sql.Literal(scenario)
+    connection.execute(sql.SQL("SET LOCAL sandbox.scenario = {}").format(name))
     connection.execute(read_script(str(FIXTURES), "seed.sql"))
+    if scenario in ("dunning", "large"):
+        connection.execute(read_script(str(FIXTURES), "scenarios.sql"))
 
 
 def copy_database(cluster: Cluster, name: str, template: str) -> None:

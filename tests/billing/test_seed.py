@@ -168,6 +168,48 @@ def test_the_seed_has_no_contradictions(
     assert contradictions(rollback_db, launched_at) == {}
 
 
+COUNTS = {
+    "empty": (5, 0, 0, 0, 0),
+    "dunning": (5, 22, 22, 50, 74),
+    "large": (5, 1010, 1010, 3020, 2921),
+}
+"""Rows of plans, subscribers, subscriptions, invoices and payments."""
+DAYS = [datetime(2027, 3, 1, tzinfo=UTC), datetime(2028, 2, 29, 23, 59, 59, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize(("scenario", "counts"), COUNTS.items())
+def test_a_scenario_has_its_rows_and_no_contradictions(
+    connect: Connect, empty_database: str, scenario: str, counts: tuple[int, ...]
+) -> None:
+    connection = connect(empty_database, autocommit=False)
+    for launch in DAYS:
+        load_seed(connection, launch, scenario)
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        tables = ("plans", "subscribers", "subscriptions", "invoices", "payments")
+        found = [connection.execute(f"SELECT count(*) FROM {name}").fetchall() for name in tables]
+        assert [count for [(count,)] in found] == list(counts)
+        assert contradictions(connection, launch) == {}, launch
+        connection.rollback()
+
+
+def test_dunning_has_past_due_subscriptions_with_failed_payments_and_retries(
+    connect: Connect, empty_database: str
+) -> None:
+    connection = connect(empty_database, autocommit=False)
+    load_seed(connection, DAYS[0], "dunning")
+    attempts = connection.execute(
+        "SELECT s.status, count(*) FILTER (WHERE p.status = 'failed') FROM subscriptions s"
+        " JOIN invoices i ON i.subscription_id = s.id JOIN payments p ON p.invoice_id = i.id"
+        " WHERE s.id > 'sbn_0' AND s.id < 'sbn_1' AND s.id ~ '^sbn_....$'"
+        " GROUP BY s.id ORDER BY s.id"
+    ).fetchall()
+    connection.rollback()
+
+    past_due = [failed for status, failed in attempts if status == "past_due"]
+    assert sorted(past_due) == [2, 2, 2, 3, 3, 3, 4, 4, 4, 4]
+    assert attempts[10:] == [("active", 1), ("active", 1)], "these recovered"
+
+
 @pytest.mark.parametrize(("year", "hour"), [(2027, 0), (2028, 23)])
 def test_the_seed_has_no_contradictions_on_any_day_of_the_year(
     connect: Connect, empty_database: str, year: int, hour: int

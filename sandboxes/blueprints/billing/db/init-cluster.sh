@@ -15,8 +15,12 @@ run -c 'CREATE DATABASE billing_template' postgres
 run -c 'ALTER SCHEMA public OWNER TO developer' billing_template
 run -1 -c 'SET role developer' -f "$here/schema.sql" billing_template
 # Check that the seed fits the schema, so that the build fails instead of a launch.
-run -c 'BEGIN' -c "SET LOCAL sandbox.launched_at = '2024-02-29T12:00:00Z'" \
-    -f "$here/seed.sql" -c 'SET CONSTRAINTS ALL IMMEDIATE' -c 'ROLLBACK' billing_template
+for scenario in empty dunning large; do
+    run -c 'BEGIN' -c "SET LOCAL sandbox.launched_at = '2024-02-29T12:00:00Z'" \
+        -c "SET LOCAL sandbox.scenario = '$scenario'" -f "$here/seed.sql" \
+        $([ $scenario = empty ] || echo "-f $here/scenarios.sql") \
+        -c 'SET CONSTRAINTS ALL IMMEDIATE' -c 'ROLLBACK' billing_template
+done
 run -c 'VACUUM (FULL, FREEZE, ANALYZE)' billing_template
 # Without connections, `start.sql` recognizes it as not seeded.
 run -c 'CREATE DATABASE billing TEMPLATE billing_template CONNECTION LIMIT 0 STRATEGY file_copy' \

@@ -9,6 +9,11 @@ moment='^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0
 [[ ${SANDBOX_LAUNCHED_AT:-} =~ $moment ]] ||
     fail "SANDBOX_LAUNCHED_AT is '${SANDBOX_LAUNCHED_AT:-}'; it must be a time such as 2026-01-31T09:30:00Z"
 
+case ${SCENARIO:-standard} in
+    standard | empty | dunning | large) ;;
+    *) fail "SCENARIO is '$SCENARIO'; it must be standard, empty, dunning or large" ;;
+esac
+
 # Unpack the archive of init-cluster.sh. The marker file comes last, so that unpacking is
 # repeated if it was interrupted.
 [ -e "$PGDATA/unpacked" ] || tar --touch -C "$PGDATA" -xf "$PGDATA.tar"

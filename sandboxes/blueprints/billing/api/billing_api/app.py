@@ -54,6 +54,7 @@ class Application:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._key = settings.api_key.encode()
+        self._scenario = settings.scenario
         self._database = database
         self._routes: dict[str, dict[str, Operation]] = {}
         for operation in OPERATIONS:
@@ -121,7 +122,7 @@ class Application:
         if path == "/healthz":
             return health.healthz()
         if path == "/readyz":
-            return health.readyz(self._database)
+            return health.readyz(self._database, self._scenario)
         return documentation.respond(path, OPERATIONS)
 
     def _match_route(self, path: str) -> tuple[dict[str, Operation], str]:

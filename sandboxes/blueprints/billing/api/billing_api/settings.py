@@ -23,10 +23,15 @@ class Settings(NamedTuple):
     database_url: str = ""
     host: str = "127.0.0.1"
     port: int = 8080
+    scenario: str = "standard"
+    """Which data the database starts with."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Read ``API_KEY``, ``DATABASE_URL``, ``HOST`` and ``PORT``. Raises SettingsError."""
+    """Read ``API_KEY``, ``DATABASE_URL``, ``HOST``, ``PORT`` and ``SCENARIO``.
+
+    Raises SettingsError.
+    """
     api_key = environ.get("API_KEY", "")
     if len(api_key) < MIN_KEY_LENGTH:
         raise SettingsError(f"API_KEY must be set, to at least {MIN_KEY_LENGTH} characters")
@@ -36,7 +41,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
             "DATABASE_URL must be set, such as postgresql://user:password@host/billing"
         )
     host = environ.get("HOST", Settings._field_defaults["host"])
-    return Settings(api_key, database_url, host, _port(environ.get("PORT", "8080")))
+    scenario = environ.get("SCENARIO") or Settings._field_defaults["scenario"]
+    return Settings(api_key, database_url, host, _port(environ.get("PORT", "8080")), scenario)
 
 
 def _port(text: str) -> int:

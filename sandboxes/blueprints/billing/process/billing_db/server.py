@@ -19,6 +19,7 @@ from .binaries import postgres_binaries
 from .cluster import DATA_DIR, SCRIPTS_DIR, SUPERUSER
 
 SPARE_DELAY_SECONDS = 3
+SCENARIOS = ("standard", "empty", "dunning", "large")
 RESET_TIMEOUT_SECONDS = 15
 """Less than the portal waits, so that a reset that failed there isn't running here."""
 
@@ -45,6 +46,11 @@ def serve() -> None:
             f"SANDBOX_LAUNCHED_AT is {launched_at!r}; it must be a time such as "
             "2026-01-31T09:30:00Z"
         ) from None
+    scenario = os.environ.get("SCENARIO") or SCENARIOS[0]
+    if scenario not in SCENARIOS:
+        raise InvalidEnvironment(
+            f"SCENARIO is {scenario!r}; it must be one of {', '.join(SCENARIOS)}"
+        )
     # A killed server leaves lock files behind; their process id may belong to any process by now.
     for lock in (DATA_DIR / "postmaster.pid", *DATA_DIR.glob(".s.PGSQL.*.lock")):
         lock.unlink(missing_ok=True)
