@@ -10,6 +10,13 @@ from django import forms
 from django.utils.functional import cached_property
 
 from sandboxes.actions import LaunchRequest, launchable_blueprints
+from sandboxes.blueprints.parameters import (
+    InvalidValue,
+    Parameter,
+    ParameterType,
+    Value,
+    variable_texts,
+)
 from sandboxes.core import limits
 from sandboxes.lib import clock, names
 from sandboxes.models import EventType, Preferences, Scope
@@ -51,6 +58,34 @@ class NameField(forms.CharField):
             raise forms.ValidationError(str(error)) from error
 
 
+class ParameterField(forms.Field):
+    """A parameter of a blueprint; None if the form was sent without it."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.parameter = parameter
+        widget: forms.Widget = forms.TextInput(attrs={"autocomplete": "off"})
+        choices = [(value, value) for value in parameter.values]
+        if parameter.type == ParameterType.BOOLEAN:
+            choices = [("true", "Yes"), ("false", "No")]
+        if choices:
+            widget = forms.Select(choices=choices)
+        super().__init__(
+            required=False,
+            widget=widget,
+            label=parameter.title,
+            help_text=parameter.help,
+            initial=variable_texts({"": parameter.default})[""],
+        )
+
+    def clean(self, value: Any) -> Value | None:
+        if value is None:
+            return None
+        try:
+            return self.parameter.parse(value)
+        except InvalidValue as error:
+            raise forms.ValidationError(str(error)) from error
+
+
 class LaunchForm(forms.Form):
     """Options of a new sandbox; all have defaults, so one click launches."""
 
@@ -76,6 +111,9 @@ class LaunchForm(forms.Form):
         choices = [(name, made.title) for name, made in self.offered.items()]
         self.fields["blueprint"].choices = choices  # type: ignore[attr-defined]
         self.fields["blueprint"].initial = config.SANDBOX_DEFAULT_BLUEPRINT
+        self.parameters = self.chosen.parameters if self.chosen else {}
+        for name, parameter in self.parameters.items():
+            self.fields[f"parameters.{name}"] = ParameterField(parameter)
 
     @property
     def chosen(self) -> Blueprint | None:
@@ -104,7 +142,14 @@ class LaunchForm(forms.Form):
     def request(self) -> LaunchRequest:
         """The launch request of a valid form."""
         data = self.cleaned_data
-        return LaunchRequest(data["blueprint"] or None, data["ttl_minutes"], data["name"])
+        chosen = {name: data[f"parameters.{name}"] for name in self.parameters}
+        sent = {name: value for name, value in chosen.items() if value is not None}
+        return LaunchRequest(data["blueprint"] or None, data["ttl_minutes"], data["name"], sent)
+
+    @property
+    def parameter_fields(self) -> list[forms.BoundField]:
+        """The fields of the selected blueprint's parameters."""
+        return [self[f"parameters.{name}"] for name in self.parameters]
 
     def with_new_key(self) -> LaunchForm:
         """Return the form with the same values and a new idempotency key."""

@@ -246,3 +246,14 @@ def test_blueprints_without_parameters_take_none(
     answer = program.post("/sandboxes", {"parameters": {"size": "small"}})
 
     assert_problem(answer, 422, "parameters.size: Unknown parameter. “Tiny stack” has none.")
+
+
+def test_the_launch_form_has_the_parameters_of_the_blueprint(client: Any, alice: User) -> None:
+    client.force_login(alice)
+    page = client.get("/launch-options/", {"blueprint": "tiny"}).content.decode()
+    assert 'name="parameters.size"' in page
+
+    refused = client.post("/sandboxes/", {"key": "k", "parameters.workers": "9"})
+    assert "Must be from 1 to 8." in refused.content.decode()
+    client.post("/sandboxes/", {"key": "k", "parameters.workers": "3", "parameters.debug": "true"})
+    assert Sandbox.objects.get().parameters == DEFAULTS | {"workers": 3, "debug": True}
