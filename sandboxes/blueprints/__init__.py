@@ -8,6 +8,7 @@ from sandboxes.blueprints.blueprint import (
     Endpoint,
     Locate,
     addresses,
+    host_label,
     substitute_address,
     url_host,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "available",
     "find_for_sandbox",
     "for_sandbox",
+    "host_label",
     "load",
     "problems",
     "read_version",

@@ -283,6 +283,11 @@ class Blueprint:
         return credentials
 
 
+def host_label(endpoint: str) -> str:
+    """Return the name of an endpoint as a part of a host name, where no underscores are valid."""
+    return endpoint.replace("_", "-").rstrip("-").lower()
+
+
 def default_endpoint(endpoints: Mapping[str, Endpoint]) -> str:
     """Return the name of the API, or of the first web server; empty if there is none."""
     http = [name for name, endpoint in endpoints.items() if endpoint.is_http]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sandboxes.blueprints import limits, process_validation
 from sandboxes.blueprints.auth import AuthType
-from sandboxes.blueprints.blueprint import HTTP_SCHEMES
+from sandboxes.blueprints.blueprint import HTTP_SCHEMES, host_label
 from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.interpolation import (
     BUILT_IN_VARIABLES,
@@ -152,8 +152,12 @@ def _check_service(key: str, name: str, parsed: SectionContext) -> Iterator[Viol
 
 
 def _check_endpoints(parsed: SectionContext) -> Iterator[Violation]:
+    first: dict[str, str] = {}
     for name, endpoint in parsed.sandbox.endpoints.items():
         key = f"x-sandbox.endpoints.{name}"
+        if (other := first.setdefault(host_label(name), name)) != name:
+            message = f"The host name of the endpoint {name} is the one of {other}."
+            yield key, message, "Choose names that differ in more than case, _ and -."
         yield from _check_service(f"{key}.service", endpoint.service, parsed)
         yield from _check_placeholders(f"{key}.url", endpoint.url)
         if any(variable_names(endpoint.url)):

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from django.conf import settings
 
-from sandboxes.blueprints import Endpoint, Locate, substitute_address
+from sandboxes.blueprints import Endpoint, Locate, host_label, substitute_address
 
 HTTPS_PORT = 443
 POSTGRESQL_URL = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?://")
@@ -30,8 +30,7 @@ def protocol(endpoint: Endpoint) -> Protocol | None:
 
 def label(public_id: str, endpoint: str) -> str:
     """Return the first label of an endpoint's host name: at most 62 letters, digits and dashes."""
-    # Underscores aren't valid in host names.
-    return f"{public_id}--{endpoint}".replace("_", "-").rstrip("-").lower()
+    return f"{public_id.replace('_', '-')}--{host_label(endpoint)}"
 
 
 def host(public_id: str, endpoint: str) -> str:

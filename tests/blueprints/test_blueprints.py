@@ -265,6 +265,7 @@ REJECTED = [
     ("x-sandbox.profiles", ["debug"], "No service has the profile debug"),
     ("x-sandbox.root", ["cache"], "Unknown service cache"),
     ("x-sandbox.endpoints.web.service", "cache", "Unknown service cache"),
+    ("x-sandbox.endpoints.WEB", {"service": "web", "port": 8080}, "is the one of web"),
     ("x-sandbox.endpoints.web.openapi", "openapi.json", "match pattern"),
     ("x-sandbox.endpoints.web.bearer", "nothing", "Unknown credential nothing"),
     ("x-sandbox.endpoints.web.auth", "bearer", "bearer needs this key"),
