@@ -5,7 +5,9 @@ Each function is safe to repeat after the worker was killed at any point.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from sandboxes.blueprints import BlueprintChanged, BlueprintNotFound, addresses, for_sandbox
 from sandboxes.blueprints.parameters import variable_texts
@@ -32,6 +34,8 @@ from sandboxes.worker.teardown import (
     fail_with_error,
     tear_down,
 )
+
+Result = TypeVar("Result")
 
 
 def process_queue() -> None:
@@ -67,16 +71,12 @@ def _provision(sandbox: Sandbox) -> None:
 
 def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
     """Create the missing objects on the engine. Raise RuntimeFailure or BlueprintNotFound."""
-    spec = specification(sandbox)
     time_limit = float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS)
-    attempts = iter(range(ports.MAX_ATTEMPTS))
     while True:
         try:
-            return get_runtime().create(spec, report, time_limit)
-        except PortTaken as error:
-            if next(attempts, None) is None:
-                raise
-            spec = with_other_ports(sandbox, spec, error.service)
+            return with_free_ports(
+                sandbox, lambda spec: get_runtime().create(spec, report, time_limit)
+            )
         except CapacityExhausted:
             if sandbox.is_for_pool or not _evict_pooled_sandbox():
                 raise
@@ -105,10 +105,20 @@ def specification(sandbox: Sandbox) -> SandboxSpec:
     return replace(spec, host_ports=ports.reserve(sandbox, blueprint.published_ports))
 
 
-def with_other_ports(sandbox: Sandbox, spec: SandboxSpec, service: str) -> SandboxSpec:
-    """Return the specification with other host ports for a service. Raise CapacityExhausted."""
+def with_free_ports(sandbox: Sandbox, call: Callable[[SandboxSpec], Result]) -> Result:
+    """Call with the sandbox's specification, again with other ports where a program uses some.
+
+    Raise RuntimeFailure, BlueprintNotFound.
+    """
+    spec = specification(sandbox)
     published = {each.name: each.ports for each in spec.services}
-    return replace(spec, host_ports=ports.replace(sandbox, service, published))
+    for _ in range(ports.MAX_ATTEMPTS):
+        try:
+            return call(spec)
+        except PortTaken as error:
+            taken = ports.replace(sandbox, error.service, published)
+            spec = replace(spec, host_ports=taken)
+    return call(spec)
 
 
 def _provisioned_at(sandbox: Sandbox) -> str:

@@ -134,10 +134,13 @@ def _repair(sandbox: Sandbox, *, replaceable: bool = False) -> None:
     """
     problem, addresses_before = sandbox.problem, sandbox.addresses
     try:
-        done = get_runtime().repair(
-            provisioning.specification(sandbox),
-            lambda _: progress.renew_or_abort(sandbox),
-            float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS),
+        done = provisioning.with_free_ports(
+            sandbox,
+            lambda spec: get_runtime().repair(
+                spec,
+                lambda _: progress.renew_or_abort(sandbox),
+                float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS),
+            ),
         )
         _save_facts(sandbox, done.facts, problem=done.problem, was_down=bool(done.actions))
     except progress.LeaseLost:

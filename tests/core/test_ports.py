@@ -11,13 +11,14 @@ from sandboxes.core import lifecycle, ports
 from sandboxes.models import EndReason, ReservedPort, State
 from sandboxes.runtime import CapacityExhausted, PortTaken
 from sandboxes.worker import provisioning, teardown
-from tests.helpers.scenarios import launch, reload, request
+from tests.helpers.scenarios import launch, reload, request, sweep
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from pytest_django.fixtures import SettingsWrapper
 
     from sandboxes.runtime.memory import MemoryRuntime
+    from tests.conftest import Clock
 
 pytestmark = pytest.mark.django_db
 
@@ -77,3 +78,18 @@ def test_a_port_that_another_program_uses_is_replaced(alice: User, runtime: Memo
     after = reload(sandbox).addresses
     assert after["api:8080"] != f"127.0.0.1:{before['api'][8080]}"
     assert after["db:5432"] == f"127.0.0.1:{before['db'][5432]}"
+
+
+def test_a_repair_replaces_a_port_that_another_program_took_meanwhile(
+    alice: User, runtime: MemoryRuntime, clock: Clock
+) -> None:
+    sandbox = launch(alice)
+    runtime.restart_engine()
+    runtime.fail_next("repair", PortTaken("api"))
+    clock.forward(minutes=31)
+    sweep()
+
+    after = reload(sandbox)
+    assert after.state == State.RUNNING
+    assert after.addresses["api:8080"] != sandbox.addresses["api:8080"]
+    assert after.addresses["db:5432"] == sandbox.addresses["db:5432"]
