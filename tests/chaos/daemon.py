@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
+import random
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from docker import APIClient
@@ -16,21 +18,76 @@ from docker.errors import DockerException
 
 from tests.helpers.wait import wait_for
 
+BRIDGE_ADDRESSES = IPv4Address("10.208.0.0")
+SANDBOX_ADDRESSES = IPv4Address("10.128.0.0")
+MAX_ENGINES = 64
+
+
+@dataclass(frozen=True)
+class EngineNetwork:
+    """A default bridge and a range for sandboxes, which belong to one engine of the machine.
+
+    Engines don't know each other's networks. If two of them used the same subnet, the machine would
+    send packets for the newer network to the older one.
+    """
+
+    number: int
+
+    @property
+    def bridge(self) -> str:
+        return f"tests-engine{self.number}"
+
+    @property
+    def gateway(self) -> str:
+        """The bridge's address in its own network."""
+        return f"{BRIDGE_ADDRESSES + (self.number << 8) + 1}/24"
+
+    @property
+    def subnets(self) -> IPv4Network:
+        return IPv4Network((SANDBOX_ADDRESSES + (self.number << 16), 16))
+
+
+@contextmanager
+def engine_network() -> Iterator[EngineNetwork]:
+    """Create the bridge of a network that no other process on this machine has."""
+    numbers = random.sample(range(MAX_ENGINES), MAX_ENGINES)
+    network = next(one for one in map(EngineNetwork, numbers) if create_bridge(one.bridge))
+    try:
+        change = f"ip addr add {network.gateway} dev {network.bridge}"
+        subprocess.run(change.split(), check=True)
+        yield network
+    finally:
+        subprocess.run(["ip", "link", "delete", network.bridge], check=True)
+
+
+def create_bridge(name: str) -> bool:
+    """Create a bridge; return False if there is an interface of that name."""
+    command = ["ip", "link", "add", name, "type", "bridge"]
+    created = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "File exists" not in created.stderr:
+        created.check_returncode()
+    return created.returncode == 0
+
 
 class Daemon:
-    """An engine with its own data root, bridge and socket; it doesn't change the firewall."""
+    """An engine with its own data root, network and socket; it doesn't change the firewall."""
 
-    def __init__(self, root: Path, *options: str) -> None:
-        self.root, self.options = root, options
-        self.bridge = f"chaos{secrets.token_hex(3)}"
+    def __init__(self, root: Path, network: EngineNetwork, *options: str) -> None:
+        self.root, self.network, self.options = root, network, options
         self.socket = str(root / "docker.sock")
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the engine and wait until it responds."""
-        with (self.root / "dockerd.log").open("ab") as log:
-            self.process = subprocess.Popen(self._command(), stdout=log, stderr=log)
-        wait_for(self._responds, "the second engine responds", 60, 0.05)
+        log = self.root / "dockerd.log"
+        with log.open("ab") as file:
+            process = self.process = subprocess.Popen(self._command(), stdout=file, stderr=file)
+
+        def responds_or_ended() -> bool:
+            return self._responds() or process.poll() is not None
+
+        wait_for(responds_or_ended, "the second engine responds", 60, 0.05)
+        assert process.poll() is None, log.read_text()
 
     def _command(self) -> list[str]:
         folders = {"data-root": "data", "exec-root": "exec", "pidfile": "docker.pid"}
@@ -38,8 +95,9 @@ class Daemon:
             "dockerd",
             *(f"--{option}={self.root / name}" for option, name in folders.items()),
             f"--host=unix://{self.socket}",
-            f"--bridge={self.bridge}",
+            f"--bridge={self.network.bridge}",
             "--iptables=false",
+            "--ip6tables=false",
             "--ip-forward=false",
             "--ip-masq=false",
             *self.options,
@@ -60,6 +118,10 @@ class Daemon:
             self._kill_everything()
         self.process.send_signal(number)
         self.process.wait(60)
+
+    def stop_if_running(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.stop()
 
     def _kill_everything(self) -> None:
         """Kill daemon, containerd, shims and services, as if the host lost power."""
@@ -98,29 +160,21 @@ def unmount(root: Path) -> None:
 
 
 @contextmanager
-def second_engine(image: str, *options: str) -> Iterator[Daemon]:
-    """Start an engine with a copy of the image; remove it afterwards."""
-    with tempfile.TemporaryDirectory(prefix="portal-engine-", ignore_cleanup_errors=True) as folder:
-        daemon = Daemon(Path(folder), *options)
-        subprocess.run(["ip", "link", "add", daemon.bridge, "type", "bridge"], check=True)
-        try:
-            subprocess.run(
-                [
-                    "ip",
-                    "addr",
-                    "add",
-                    f"10.253.{secrets.randbelow(250)}.1/24",
-                    "dev",
-                    daemon.bridge,
-                ],
-                check=True,
+def second_engine(image: str, *options: str, root: Path | None = None) -> Iterator[Daemon]:
+    """Start an engine with a copy of the image; remove it afterwards.
+
+    Its data is in `root`, by default in a temporary directory.
+    """
+    with ExitStack() as stack:
+        if root is None:
+            folder = tempfile.TemporaryDirectory(
+                prefix="portal-engine-", ignore_cleanup_errors=True
             )
-            daemon.start()
-            exported = APIClient().get_image(image)
-            APIClient(f"unix://{daemon.socket}").load_image(b"".join(exported))
-            yield daemon
-        finally:
-            if daemon.process and daemon.process.poll() is None:
-                daemon.stop()
-            subprocess.run(["ip", "link", "delete", daemon.bridge], check=True)
-            unmount(daemon.root)
+            root = Path(stack.enter_context(folder))
+        stack.callback(unmount, root)
+        daemon = Daemon(root, stack.enter_context(engine_network()), *options)
+        stack.callback(daemon.stop_if_running)
+        daemon.start()
+        exported = APIClient().get_image(image)
+        APIClient(f"unix://{daemon.socket}").load_image(b"".join(exported))
+        yield daemon

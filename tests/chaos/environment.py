@@ -144,6 +144,8 @@ def prepared_environment(
         instance, cluster = f"chaos-{secrets.token_hex(4)}", None
         daemon = stack.enter_context(second_engine(image)) if own_engine else None
         os.environ |= settings(var, instance, image)
+        if daemon:
+            os.environ["SANDBOX_SUBNETS"] = str(daemon.network.subnets)
         if store == "postgres":
             cluster = stack.enter_context(running_cluster(durable=True))
             os.environ["DATABASE_URL"] = stack.enter_context(cluster.database())

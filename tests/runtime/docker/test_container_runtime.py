@@ -8,7 +8,7 @@ import docker
 import pytest
 
 from sandboxes.runtime.docker import DockerRuntime
-from tests.chaos.daemon import second_engine
+from tests.chaos.daemon import engine_network, second_engine
 from tests.harness.runtimes import (
     SUBNETS,
     TIME_LIMIT,
@@ -30,6 +30,12 @@ exec runsc --platform=ptrace --network=host --ignore-cgroups "$@"
 """
 
 
+def test_engines_of_one_machine_do_not_share_subnets() -> None:
+    with engine_network() as first, engine_network() as second:
+        assert not first.subnets.overlaps(second.subnets)
+        assert not first.subnets.overlaps(SUBNETS)
+
+
 @pytest.mark.parametrize(
     "program",
     [
@@ -45,7 +51,9 @@ def test_a_runtime_that_cannot_change_limits_of_running_containers_works(
     file.chmod(0o755)
     with second_engine(tiny_image, f"--add-runtime=other={file}") as engine:
         url = f"unix://{engine.socket}"
-        runtime = DockerRuntime("tests", SUBNETS, container_runtime="other", engine_url=url)
+        runtime = DockerRuntime(
+            "tests", engine.network.subnets, container_runtime="other", engine_url=url
+        )
         client = docker.APIClient(url)
         first, second = new_spec(tiny_image), new_spec(tiny_image)
         for spec in (first, second):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,19 +11,17 @@ from typing import Any
 
 import docker
 import pytest
-from docker.errors import DockerException
 
 from sandboxes.runtime import EngineRefused
 from sandboxes.runtime.docker import DockerRuntime
+from tests.chaos.daemon import Daemon, second_engine
 from tests.harness.runtimes import (
-    SUBNETS,
     TIME_LIMIT,
     DockerHarness,
     fetch_page,
     ignore_step,
     with_service,
 )
-from tests.helpers.wait import wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
@@ -40,15 +37,16 @@ done
 
 
 class SeparateEngineHarness(DockerHarness):
-    """A harness for the engine at another address."""
+    """A harness for another engine."""
 
-    def __init__(self, image: str, url: str) -> None:
-        self.url = url
+    def __init__(self, image: str, engine: Daemon) -> None:
+        self.url = f"unix://{engine.socket}"
+        self.subnets = engine.network.subnets
         super().__init__(image)
-        self.client = docker.APIClient(base_url=url, timeout=int(TIME_LIMIT))
+        self.client = docker.APIClient(base_url=self.url, timeout=int(TIME_LIMIT))
 
-    def new_runtime(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
-        return super().new_runtime(subnets, **{"engine_url": self.url} | options)
+    def new_runtime(self, subnets: IPv4Network | None = None, **options: Any) -> DockerRuntime:
+        return super().new_runtime(subnets or self.subnets, **{"engine_url": self.url} | options)
 
 
 @pytest.fixture(scope="module")
@@ -68,55 +66,16 @@ def btrfs() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def bridge() -> Iterator[str]:
-    """Create a bridge for the second engine, which would otherwise remove docker0."""
-    name = f"test{secrets.token_hex(4)}"
-    for words in (f"add {name} type bridge", f"set {name} up"):
-        subprocess.run(["ip", "link", *words.split()], check=True)
-    subprocess.run(["ip", "addr", "add", "10.223.255.1/28", "dev", name], check=True)
-    try:
-        yield name
-    finally:
-        subprocess.run(["ip", "link", "del", name], check=True)
-
-
-@pytest.fixture(scope="module")
-def engine(btrfs: Path, bridge: str, tiny_image: str) -> Iterator[str]:
-    """Run a second engine that doesn't share data, bridges or firewall rules with the first."""
+def engine(btrfs: Path, tiny_image: str) -> Iterator[Daemon]:
+    """Run a second engine that stores its data on the btrfs disk."""
     before = {one.name for one in INTERFACES.iterdir()}
-    url = f"unix://{btrfs}/socket"
-    command = [
-        "dockerd",
-        "--host",
-        url,
-        "--data-root",
-        btrfs / "data",
-        "--exec-root",
-        btrfs / "run",
-    ]
-    command += ["--pidfile", btrfs / "pid", "--storage-driver", "btrfs", "--bridge", bridge]
-    command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
-    with (btrfs / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
-        try:
-            wait_for(lambda: process.poll() is not None or answers(url), "the engine answers")
-            assert process.poll() is None, (btrfs / "log").read_text()
-            docker.APIClient(url).load_image(docker.APIClient().get_image(tiny_image))
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=TIME_LIMIT)
-            assert "docker0" not in before or (INTERFACES / "docker0").exists()
-
-
-def answers(url: str) -> bool:
-    try:
-        return bool(docker.APIClient(base_url=url, timeout=2).ping())
-    except DockerException:
-        return False
+    with second_engine(tiny_image, "--storage-driver=btrfs", root=btrfs) as engine:
+        yield engine
+    assert "docker0" not in before or (INTERFACES / "docker0").exists()
 
 
 @pytest.fixture
-def harness(engine: str, tiny_image: str) -> Iterator[SeparateEngineHarness]:
+def harness(engine: Daemon, tiny_image: str) -> Iterator[SeparateEngineHarness]:
     harness = SeparateEngineHarness(tiny_image, engine)
     yield harness
     harness.clear()
