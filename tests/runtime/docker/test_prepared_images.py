@@ -6,7 +6,7 @@ import io
 import secrets
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +283,23 @@ def test_what_keeps_an_image_from_running_is_found_before_a_launch(
     assert (problem.place, problem.message) == (failure.value.place, failure.value.message)
     allowed = {"db": ImageRecipe(workshop.image, root=True)}
     assert check_images(workshop.engine, workshop.blueprint, allowed) == []
+
+
+def test_secrets_in_files_need_a_shell_which_is_found_before_a_launch(workshop: Workshop) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        add(tar, "server", b"a static program", mode=0o755)
+    name = f"sandboxportal/{workshop.blueprint}-without-shell"
+    workshop.client.import_image_from_data(archive.getvalue(), repository=name, tag="1")
+    recipe = ImageRecipe(f"{name}:1", user="1000", needs_shell=True)
+
+    (problem,) = check_images(workshop.engine, workshop.blueprint, {"web": recipe})
+
+    assert problem.place == "services.web"
+    assert problem.message == f"The image {name}:1 has no /bin/sh, which secrets in files need."
+    assert "environment variables" in problem.remedy
+    plain = replace(recipe, needs_shell=False)
+    assert check_images(workshop.engine, workshop.blueprint, {"web": plain}) == []
 
 
 def test_a_failure_leaves_nothing_behind(workshop: Workshop, tmp_path: Path) -> None:
