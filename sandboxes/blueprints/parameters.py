@@ -1,7 +1,7 @@
 """Parameters of a blueprint: values that are chosen at launch and become variables.
 
 Patterns are matched by Rust's regular expressions, through pydantic: matching takes time linear in
-the length of the value, whatever the pattern is (decision 55).
+the length of the value, for every pattern (decision 55).
 """
 
 from __future__ import annotations
