@@ -65,9 +65,10 @@ def stand_ins(references: Collection[str]) -> Iterator[None]:
         finally:
             with suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for reference in built:
-                    with suppress(APIError):
-                        client.remove_image(reference, noprune=True)
+                for reference in STAND_INS:
+                    if not is_real(client, reference):
+                        with suppress(APIError):
+                            client.remove_image(reference, noprune=True)
             client.close()
 
 
