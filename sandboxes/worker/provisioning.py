@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from django.db import transaction
+
 from sandboxes.blueprints import BlueprintChanged, BlueprintNotFound, addresses, for_sandbox
 from sandboxes.blueprints.parameters import variable_texts
 from sandboxes.core import journal, launch_queue, leases, lifecycle, ports
@@ -147,5 +149,7 @@ def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:
     now = clock.now()
     if clock.is_older(sandbox.created_at, now, PROVISION_DEADLINE):
         fail_with_error(sandbox, EndReason.PROVISION_FAILED, error)
-    elif leases.renew_lease(sandbox, until=now + RETRY.first):
-        journal.record(sandbox, EventKind.DELAYED, f"{error} Retrying.")
+        return
+    with transaction.atomic():
+        if leases.renew_lease(sandbox, until=now + RETRY.first):
+            journal.record(sandbox, EventKind.DELAYED, f"{error} Retrying.")

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.db import transaction
 from django.db.models import F
 
 from sandboxes.blueprints import BlueprintNotFound, addresses, for_sandbox
@@ -156,12 +157,13 @@ def _repair(sandbox: Sandbox, *, replaceable: bool = False) -> None:
             teardown.fail_with_error(sandbox, EndReason.LOST, error)
     else:
         repair_after = clock.now() + LEFT_ALONE_FOR if done.problem else None
-        leases.release_lease(sandbox, State.RUNNING, repair_after=repair_after)
-        if done.actions:
-            moved = addresses(done.facts) != addresses_before
-            journal.record(sandbox, EventKind.REVIVED, _repair_message(problem, done, moved))
-        if done.problem:
-            journal.record(sandbox, EventKind.UNHEALTHY, f"{done.problem} {NOT_READY_REMEDY}")
+        with transaction.atomic():
+            leases.release_lease(sandbox, State.RUNNING, repair_after=repair_after)
+            if done.actions:
+                moved = addresses(done.facts) != addresses_before
+                journal.record(sandbox, EventKind.REVIVED, _repair_message(problem, done, moved))
+            if done.problem:
+                journal.record(sandbox, EventKind.UNHEALTHY, f"{done.problem} {NOT_READY_REMEDY}")
 
 
 def _repair_message(problem: str, done: Repair, moved: bool) -> str:
@@ -187,9 +189,10 @@ def _recreate(sandbox: Sandbox) -> None:
     except (RuntimeFailure, BlueprintNotFound) as error:
         teardown.fail_with_error(sandbox, EndReason.LOST, error)
     else:
-        leases.release_lease(sandbox, State.RUNNING)
         message = "Recreated with new seed data: it broke while waiting in the warm pool."
-        journal.record(sandbox, EventKind.REVIVED, message)
+        with transaction.atomic():
+            leases.release_lease(sandbox, State.RUNNING)
+            journal.record(sandbox, EventKind.REVIVED, message)
 
 
 def _save_facts(

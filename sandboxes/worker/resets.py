@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 
 from sandboxes.blueprints import BlueprintNotFound, addresses, for_sandbox
 from sandboxes.core import journal, leases
@@ -51,9 +52,10 @@ def reset(sandbox: Sandbox) -> None:
         kind, message = EventKind.RESET_FAILED, f"Couldn't reset the data: {text}"
     except (BlueprintNotFound, DecryptionError) as error:
         kind, message = EventKind.RESET_FAILED, f"Couldn't reset the data: {error}"
-    # Otherwise it was ended, or another worker took over; the journal has the reason.
-    if leases.release_lease(sandbox, State.RUNNING, reset_requested_at=None, **values):
-        journal.record(sandbox, kind, message)
+    with transaction.atomic():
+        # Otherwise it was ended, or another worker took over; the journal has the reason.
+        if leases.release_lease(sandbox, State.RUNNING, reset_requested_at=None, **values):
+            journal.record(sandbox, kind, message)
 
 
 def _run_reset_command(sandbox: Sandbox) -> bool:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from django.db import transaction
 
 from sandboxes.core import (
     journal,
@@ -198,7 +199,8 @@ def _postpone_removal(sandbox: Sandbox, error: RuntimeFailure) -> None:
     message = str(error)[:300]
     until = clock.now() + RETRY.delay(attempts)
     values = {"removal_attempts": attempts, "removal_error": message}
-    kept = leases.release_lease(sandbox, State.DESTROYING, until, **values)
-    if kept and message != sandbox.removal_error:
-        journal.record(sandbox, EventKind.REMOVAL_DELAYED, f"{message} Retrying.")
+    with transaction.atomic():
+        kept = leases.release_lease(sandbox, State.DESTROYING, until, **values)
+        if kept and message != sandbox.removal_error:
+            journal.record(sandbox, EventKind.REMOVAL_DELAYED, f"{message} Retrying.")
     log.warning("removal_delayed", sandbox=sandbox.public_id, attempts=attempts, error=message)

@@ -15,6 +15,7 @@ from tests.harness.runtimes import (
     fetch_page,
     ignore_step,
     new_spec,
+    with_service,
 )
 
 pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.slow]
@@ -27,6 +28,16 @@ exec runc "$@"
 """
 GVISOR = """#!/bin/sh
 exec runsc --platform=ptrace --network=host --ignore-cgroups "$@"
+"""
+RESPOND = r"""
+printf 'HTTP/1.0 200 OK\r\n\r\nok\n'
+while read -rt 9 line && [ ${#line} -gt 1 ]; do :; done
+"""
+SERVE = ["nc", "-ll", "-p8080", "-e/bin/sh", "-c", RESPOND]
+"""A server for gVisor's host network, in which reading from a connection doesn't wait for data.
+
+`httpd` closes a connection without a response if the request arrives a moment later than it reads,
+as on a busy machine; `read` with a time limit waits for data before it reads.
 """
 
 
@@ -55,7 +66,7 @@ def test_a_runtime_that_cannot_change_limits_of_running_containers_works(
             "tests", engine.network.subnets, container_runtime="other", engine_url=url
         )
         client = docker.APIClient(url)
-        first, second = new_spec(tiny_image), new_spec(tiny_image)
+        first, second = (with_service(new_spec(tiny_image), "web", command=SERVE) for _ in range(2))
         for spec in (first, second):
             facts = runtime.create(spec, ignore_step, TIME_LIMIT)
             assert facts.alive
