@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
@@ -112,6 +113,21 @@ def test_a_recreation_that_was_interrupted_is_completed(
     assert reload(sandbox).state == State.RUNNING
     assert reload(sandbox).reset_requested_at is None
     assert runtime.observe()[sandbox.public_id].alive
+    assert "reset" in event_kinds(sandbox)
+
+
+def test_the_end_of_a_reset_and_its_event_are_stored_together(alice, runtime, clock, monkeypatch):
+    sandbox = launch(alice)
+    actions.reset(sandbox, alice)
+    with monkeypatch.context() as patch:
+        patch.setattr(resets.journal, "record", Mock(side_effect=Killed))
+        with pytest.raises(Killed):
+            resets.reset(reload(sandbox))
+    assert reload(sandbox).reset_requested_at, "no page shows it as finished without a result"
+
+    clock.forward(seconds=LEASE)
+    sweep()
+    assert reload(sandbox).reset_requested_at is None
     assert "reset" in event_kinds(sandbox)
 
 
