@@ -16,7 +16,6 @@ from django_htmx.http import reswap, trigger_client_event
 from sandboxes import actions
 from sandboxes.lib.exceptions import ServiceError
 from sandboxes.models import Sandbox
-from sandboxes.representations import display
 from sandboxes.views import pending_resets
 from sandboxes.views.forms import parse_minutes
 from sandboxes.views.helpers import (
@@ -64,7 +63,7 @@ def journal(request: Request, public_id: str) -> HttpResponse:
 def card(request: Request, public_id: str) -> HttpResponse:
     """Return what a card polls for: nothing, its live parts, or all if its layout changed."""
     now, etag = _get_card(request, public_id), request.GET.get("etag", "")
-    if "resetting" in request.GET and not now.is_resetting and now.is_running:
+    if pending_resets.is_shown(request, now.sandbox) and not now.is_resetting and now.is_running:
         return _render_reset_result(request, now)
     if etag == now.etag:
         return HttpResponse(status=204)
@@ -89,7 +88,7 @@ def _get_card(request: Request, public_id: str, error: str = "") -> Card:
 
 def _render_reset_result(request: Request, card: Card) -> HttpResponse:
     """Show on an open page that a reset has finished or failed."""
-    result = display.reset_result(card.sandbox)
+    result = pending_resets.take_result(request, card.sandbox)
     if result and not result.succeeded:
         card = replace(card, error_message=result.message)
     toast = result.message if result and result.succeeded else ""
@@ -109,9 +108,10 @@ def _perform(request: Request, public_id: str, action: Callable[[Sandbox], str])
         success, error = "", str(exc)
     if request.htmx:
         # Read the sandbox again: what was prefetched is older than the action.
-        return with_htmx_events(
-            _render_card(request, _get_card(request, public_id, error)), success
-        )
+        card = _get_card(request, public_id, error)
+        if result := pending_resets.take_result(request, card.sandbox):
+            card = card.with_message(result)
+        return with_htmx_events(_render_card(request, card), success)
     level = messages.ERROR if error else messages.SUCCESS
     messages.add_message(request, level, error or success, extra_tags=public_id)
     return redirect(return_url(request, public_id))
@@ -165,8 +165,7 @@ def rename(request: Request, public_id: str) -> HttpResponse:
 def reset(request: Request, public_id: str) -> HttpResponse:
     def action(sandbox: Sandbox) -> str:
         actions.reset(sandbox, request.user)
-        if not request.htmx:
-            pending_resets.remember(request, sandbox)
+        pending_resets.remember(request, sandbox)
         return "Resetting data…"
 
     return _perform_if_confirmed(request, public_id, "reset", action)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import islice
@@ -50,6 +50,12 @@ class Card:
     is_newest: bool = True
     """Whether it is the first card of the dashboard; the others are compact."""
     estimator: EtaCalculator = field(default_factory=EtaCalculator, compare=False)
+
+    def with_message(self, result: display.ResetResult) -> Card:
+        """Return the card with the result of a reset in addition to its messages."""
+        if result.succeeded:
+            return replace(self, success_message=_join(self.success_message, result.message))
+        return replace(self, error_message=_join(self.error_message, result.message))
 
     @property
     def is_provisioning(self) -> bool:
@@ -187,6 +193,10 @@ class Card:
         shown = (row.state, self.deadline, self.steps, late, row.funding, row.removal_error)
         live = make_etag(*shown, self.problem)
         return f"{self.layout_hash}.{live}"
+
+
+def _join(*texts: str) -> str:
+    return " ".join(filter(None, texts))
 
 
 def cards(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from sandboxes import actions
+from sandboxes import actions, queue
 from sandboxes.models import ApiToken, Funding, Sandbox
+from sandboxes.worker import resets
 from tests.browser.conftest import Watch, sign_in
 from tests.browser.layout import SHIFTS, WIDTHS_AND_FONTS, reload_overview, use_fonts
 from tests.browser.scenarios import aged, at_the_limit, warned
@@ -89,6 +91,28 @@ def test_open_page_shows_how_a_sandbox_ended(
     card = page.locator(f"#card-{sandbox.public_id}")
     expect(card.get_by_text("Out of memory", exact=True)).to_be_visible()
     expect(page.get_by_text("Bearer sk_test_")).to_have_count(0)
+
+
+def test_the_result_of_a_reset_is_shown_although_no_poll_brings_it(
+    page: Page, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox, other = launch(alice, name="checkout"), launch(alice, name="other")
+    monkeypatch.setattr(queue, "send", Mock())
+    for row in (sandbox, other):
+        actions.reset(row, alice)
+    sign_in(page, alice)
+    expect(page.get_by_role("button", name="Resetting")).to_have_count(2)
+    page.route("**/card/?*", lambda route: route.abort())
+    resets.reset(reload(sandbox))
+    card = page.get_by_role("article", name="checkout")
+    card.get_by_role("button", name="Keep alive").click()
+    expect(card.get_by_text("Reset finished in")).to_be_visible()
+
+    resets.reset(reload(other))
+    launch(alice, name="from-a-script")
+    reload_overview(page)
+    card = page.get_by_role("article", name="other")
+    expect(card.get_by_text("Reset finished in")).to_be_visible()
 
 
 def test_a_warning_at_the_top_keeps_a_sandbox_alive_with_one_click(

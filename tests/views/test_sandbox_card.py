@@ -237,14 +237,19 @@ def test_actions_for_another_state_are_rejected(
     assert re.search("Only a running sandbox|has ended", text(ask(web, name, sandbox, minutes=5)))
 
 
+def shown_resets(response: Any) -> list[str]:
+    """Return the values that a page with this content sends with each request."""
+    return re.findall('name="resetting" value="([^"]+)"', response.content.decode())
+
+
 def test_a_poll_tells_when_a_reset_has_finished(web: Client, alice: User, clock: Clock) -> None:
     sandbox = launch(alice)
     actions.reset(sandbox, alice)
-    assert "&amp;resetting=yes" in web.get("/").content.decode()
+    assert shown_resets(web.get("/")) == [sandbox.public_id]
     clock.forward(seconds=0.6)
     resets.reset(reload(sandbox))
     address = reverse("card", args=[sandbox.public_id])
-    done = web.get(address, {"etag": "old", "resetting": "yes"}, headers=HTMX)
+    done = web.get(address, {"etag": "old", "resetting": sandbox.public_id}, headers=HTMX)
     assert json.loads(done["HX-Trigger"])["toast"] == {"text": "Reset finished in 0.6 s."}
     assert "Reset data" in text(done)
 
@@ -259,8 +264,49 @@ def test_a_poll_tells_when_a_reset_has_failed(
     with run_on_commit():
         actions.reset(sandbox, alice)
     address = reverse("card", args=[sandbox.public_id])
-    done = text(web.get(address, {"etag": "old", "resetting": "yes"}, headers=HTMX))
+    done = text(web.get(address, {"etag": "old", "resetting": sandbox.public_id}, headers=HTMX))
     assert "Couldn't reset the data: no space left" in unescape(done)
+
+
+def test_a_page_that_shows_a_reset_is_told_by_any_request_until_a_response_arrives(
+    web: Client, alice: User
+) -> None:
+    sandbox = launch(alice)
+    web.post(reverse("reset", args=[sandbox.public_id]), headers=HTMX)
+    resets.reset(reload(sandbox))
+    shown = {"resetting": sandbox.public_id}
+    poll = reverse("card", args=[sandbox.public_id])
+    for _ in "lost", "arrived":
+        assert "Reset finished in" in web.get(poll, shown, headers=HTMX)["HX-Trigger"]
+    touch = reverse("touch", args=[sandbox.public_id])
+    assert "Reset finished in" in text(web.post(touch, shown, headers=HTMX))
+    launch(alice)
+    assert "Reset finished in" in text(web.get(reverse("overview"), shown, headers=HTMX))
+    assert "Reset finished in" not in text(web.get(reverse("overview"), headers=HTMX))
+    assert "Reset finished in" not in text(web.get("/"))
+
+
+def test_the_next_page_tells_when_a_reset_has_finished_whose_page_was_left(
+    web: Client, alice: User
+) -> None:
+    sandbox = launch(alice)
+    web.post(reverse("reset", args=[sandbox.public_id]), headers=HTMX)
+    resets.reset(reload(sandbox))
+    assert "Reset finished in" in text(web.get("/"))
+    assert "Reset finished in" not in text(web.get("/"))
+
+
+def test_the_response_to_a_reset_tells_if_the_worker_was_faster(
+    web: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset_at_once(sandbox: Sandbox, actor: User) -> None:
+        request_reset(sandbox, actor)
+        resets.reset(reload(sandbox))
+
+    sandbox, request_reset = launch(alice), actions.reset
+    monkeypatch.setattr(actions, "reset", reset_at_once)
+    address = reverse("reset", args=[sandbox.public_id])
+    assert "Reset finished in" in text(web.post(address, headers=HTMX))
 
 
 def test_without_javascript_the_next_page_tells_when_a_reset_has_finished(
