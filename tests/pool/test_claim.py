@@ -162,7 +162,7 @@ def test_a_sandbox_that_broke_before_its_claim_is_recreated(alice, runtime, brea
     given = reload(sandbox)
     assert (given.pk, given.state) == (warm.pk, State.RUNNING)
     assert runtime.observe()[given.public_id].alive
-    assert given.addresses != warm.addresses, "the new ports are recorded"
+    assert given.addresses == warm.addresses, "its ports are reserved until it ends"
     assert (given.secrets, given.leased_until) == (warm.secrets, None)
     assert "Recreated" in last_message(given)
     assert sweep().errors == []

@@ -266,7 +266,7 @@ def test_an_image_that_needs_no_change_is_used_as_it_is(workshop: Workshop) -> N
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({}, r"services\.db: The image .* runs as root\. Set `user` to .* \(db\)"),
+        ({}, r"services\.db: The image .* runs as root\. Set `user`, or .*, to .* \(db\)"),
         ({"user": "toor"}, "runs as root"),
         ({"user": "stranger"}, r"no user or group “stranger”\. Set `user` to .* \(db\)"),
         ({"user": "db:nobodies"}, "no user or group “nobodies”"),
