@@ -25,8 +25,8 @@ from sandboxes.runtime import NetworkBytes
 from sandboxes.runtime.docker import DockerRuntime
 from sandboxes.views.sandbox_card import Card
 from sandboxes.views.snippets import snippets
+from tests.billing.harness import launch_billing
 from tests.billing.test_on_engine import Sandbox as RealSandbox
-from tests.billing.test_on_engine import launch
 from tests.helpers import scenarios
 from tests.helpers.scenarios import reload
 from tests.helpers.web import HTMX, text
@@ -51,7 +51,7 @@ NEW_NAME = '{"name": "It\'s ours"}'
 @pytest.fixture(scope="module")
 def real() -> Iterator[RealSandbox]:
     runtime = DockerRuntime(f"tests-explorer-{secrets.token_hex(4)}", SUBNETS)
-    found = launch(runtime)
+    found = launch_billing(RealSandbox, runtime)
     yield found
     found.api.close()
     runtime.destroy(found.id)
