@@ -55,6 +55,8 @@ def gateway(
         settings.SANDBOX_GATEWAY_HTTPS_PORT, settings.SANDBOX_GATEWAY_POSTGRESQL_PORT, authority
     )
     with traefik(file, running):
+        # Until its first routes, Traefik accepts connections and closes them.
+        wait_for(lambda: running.presents_its_certificate(f"any.{DOMAIN}"), "Traefik has routes")
         yield running
 
 

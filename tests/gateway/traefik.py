@@ -41,6 +41,14 @@ class Gateway:
         plain = socket.create_connection(("127.0.0.1", port or self.https_port), timeout=10)
         return context.wrap_socket(plain, server_hostname=host)
 
+    def presents_its_certificate(self, host: str) -> bool:
+        """Return whether a verified connection to a host name succeeds."""
+        try:
+            self.tls(host).close()
+        except (ssl.SSLError, ConnectionError):
+            return False
+        return True
+
     def request(self, host: str, path: str = "/", headers: str = "", body: bytes = b"") -> bytes:
         """Return the whole response to a request, as HTTP/1.1 sends it."""
         method = "POST" if body else "GET"
