@@ -200,8 +200,9 @@ def test_an_unreachable_engine_is_not_mistaken_for_an_empty_one(harness: Runtime
         pytest.fail(f"{name} answered {answer}")
 
 
-def test_parallel_launches_succeed(harness: RuntimeHarness) -> None:
-    specs = [harness.spec() for _ in range(4)]
+@pytest.mark.parametrize("count", [4, pytest.param(8, marks=pytest.mark.exhaustive)])
+def test_parallel_launches_succeed(harness: RuntimeHarness, count: int) -> None:
+    specs = [harness.spec() for _ in range(count)]
     with ThreadPoolExecutor(len(specs)) as pool:
         made = list(pool.map(lambda s: harness.runtime.create(s, ignore_step, TIME_LIMIT), specs))
     assert all(facts.alive for facts in made)

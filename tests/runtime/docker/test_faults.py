@@ -93,7 +93,10 @@ harness.runtime.create(new_spec(sys.argv[2], id=sys.argv[3]), ignore_step, 30)
 """
 
 
-@pytest.mark.parametrize("milliseconds", [30, 150, 400])
+@pytest.mark.parametrize(
+    "milliseconds",
+    [30, 150, 400, *(pytest.param(one, marks=pytest.mark.exhaustive) for one in (90, 250, 600))],
+)
 def test_a_worker_killed_at_any_point_leaves_only_labelled_objects(
     docker_harness: DockerHarness, milliseconds: int
 ) -> None:
