@@ -95,6 +95,8 @@ def new_spec(image: str, **changes: Any) -> SandboxSpec:
         ports=[8080],
         tmpfs={"/tmp": 8},
         read_only=True,
+        # A service that hangs takes all of it.
+        stop_seconds=1,
     )
     store = replace(web, name="store", command=WAIT, ports=[], read_only=False)
     ready = [HttpCheck("web", 8080, "/ok")]
