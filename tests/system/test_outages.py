@@ -262,19 +262,19 @@ def test_without_redis_users_sign_in_and_launches_wait(
     assert_healed(portal)
 
 
-def test_a_worker_that_hangs_is_reported_until_it_continues(portal: Installation) -> None:
+@pytest.fixture(scope="module")
+def hung_worker(portal: Installation) -> psutil.Process:
+    """Suspend the worker of the portal.
+
+    That takes a minute to be reported, so tests with a portal of their own run meanwhile.
+    """
     wait_for(lambda: portal.failed_checks() == set(), "the portal is ready", 60, 0.5)
     [worker] = portal.processes("celery")
     portal.suspend_between_transactions(worker)
-    wait_for(lambda: portal.failed_checks() == {"worker"}, "the worker is reported", 70, 0.5)
-    launched = portal.launch()
-    assert launched.status_code == 201
-    assert portal.state(launched.json()) == "pending"
-    worker.resume()
-    wait_for(lambda: portal.failed_checks() == set(), "the portal is ready again", 30, 0.5)
-    wait_for(lambda: portal.state(launched.json()) == "running", "the launch continues", 60, 0.2)
+    return worker
 
 
+@pytest.mark.usefixtures("hung_worker")
 def test_while_its_database_hangs_the_portal_says_so_and_heals(tmp_path: Path) -> None:
     with running_cluster(durable=True) as cluster:
         portal = installation(
@@ -303,6 +303,7 @@ def test_while_its_database_hangs_the_portal_says_so_and_heals(tmp_path: Path) -
             wait_for(lambda: portal.logged(" swept ") > swept, "the reaper works", 30, 0.2)
 
 
+@pytest.mark.usefixtures("hung_worker")
 def test_without_its_database_the_portal_says_so_and_heals(tmp_path: Path) -> None:
     with running_cluster(durable=True) as cluster:
         portal = installation(tmp_path, DATABASE_URL=cluster.url("postgres"))
@@ -327,3 +328,15 @@ def test_without_its_database_the_portal_says_so_and_heals(tmp_path: Path) -> No
             assert metrics.status_code in (401, 503)
             assert [n for n, check in ready["checks"].items() if not check["ok"]] == ["database"]
             wait_for(lambda: portal.launch().status_code == 201, "the portal works again", 20, 0.5)
+
+
+def test_a_worker_that_hangs_is_reported_until_it_continues(
+    portal: Installation, hung_worker: psutil.Process
+) -> None:
+    wait_for(lambda: portal.failed_checks() == {"worker"}, "the worker is reported", 70, 0.5)
+    launched = portal.launch()
+    assert launched.status_code == 201
+    assert portal.state(launched.json()) == "pending"
+    hung_worker.resume()
+    wait_for(lambda: portal.failed_checks() == set(), "the portal is ready again", 30, 0.5)
+    wait_for(lambda: portal.state(launched.json()) == "running", "the launch continues", 60, 0.2)
