@@ -217,7 +217,9 @@ class FakeEngine:
         existing = self.find(self.volumes, str(value_of(request.body, "Name")))
         return 201, existing.description if existing else {}
 
-    def _disk_usage(self, _request: GoRequest) -> tuple[int, Any]:
+    def _disk_usage(self, request: GoRequest) -> tuple[int, Any]:
+        if request.query.get("type") != "volume":
+            self.violations.append(f"measured {request.query}")
         volumes = [one.description for one in self.volumes]
         return 200, {"Volumes": volumes, "Images": [self.secret]}
 

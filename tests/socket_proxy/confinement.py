@@ -75,6 +75,8 @@ def container_problems(config: Any, site: Site) -> Iterator[str]:
         yield f"runtime: {value_of(host, 'Runtime')}"
     if (value_of(host, "RestartPolicy") or {}).get("Name") not in ("no", ""):
         yield "restarts"
+    if (resolvers := value_of(host, "Dns")) not in (None, [], ["127.0.0.1"]):
+        yield f"Dns: {resolvers}"
     yield from _limit_problems(host)
     yield from _port_problems(host, site)
     yield from _network_problems(config, host, labels, site)

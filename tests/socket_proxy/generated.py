@@ -156,6 +156,22 @@ DANGEROUS: dict[str, list[Any]] = {
     "User": ["root", "0", "00", "+0", "-0", "0:0", "root:root", "\u0660", ""],
     "Image": ["FOREIGN-IMAGE", "", "debian"],
     "Healthcheck": [{"Test": ["CMD", "x"]}, None],
+    "Test": [["CMD-SHELL", "x"], [], ["NONE", "x"], None],
+    "Interval": [10**9],
+    "Shell": [["/bin/sh", "-c"]],
+    "OnBuild": [["RUN id"]],
+    "Hostname": ["a b", "x" * 64, "../x"],
+    "Domainname": ["example.com"],
+    "StopSignal": ["SIGKILL; id", "0", ""],
+    "WorkingDir": ["../..", "relative"],
+    "Entrypoint": ["sh", [None], [["sh"]]],
+    "Dns": [[], ["8.8.8.8"], ["127.0.0.1", "10.0.0.1"]],
+    "DnsOptions": [["ndots:5"]],
+    "DnsSearch": [["example.com"]],
+    "Annotations": [{"run.oci.hooks": "x"}],
+    "KernelMemory": [1],
+    "CpuRealtimeRuntime": [950_000],
+    "BlkioDeviceReadBps": [[{"Path": "/dev/sda", "Rate": 1}]],
     "Labels": [{}, {"sandboxportal.instance": "production"}, None],
     "HostConfig": [{}, {"Privileged": True}, None, []],
     "NetworkingConfig": [{"EndpointsConfig": {"bridge": {}}}],
@@ -190,7 +206,10 @@ DANGEROUS: dict[str, list[Any]] = {
     "sandboxportal.sandbox": ["SANDBOX", "host", "container:FOREIGN"],
     "com.docker.compose.project": ["other", "SANDBOX"],
     "traefik.enable": ["true"],
+    "sandboxportal.volume": ["x", "../x", "site"],
     "com.docker.network.bridge.name": ["docker0", "sbx0", "sbxother000000"],
+    "com.docker.network.bridge.enable_ip_masquerade": ["yes", "1", None],
+    "com.docker.network.container_iface_prefix": ["eth"],
 }
 HOST_KEYS = [key for key in DANGEROUS if key[0].isupper()]
 OTHER_OPERATIONS = [
@@ -224,7 +243,10 @@ QUERIES: dict[str, list[str]] = {
     "v": ["1"],
     "force": ["1", "true"],
     "platform": ["linux"],
-    "path": ["/"],
+    "path": ["/", "/run/secrets", "."],
+    "type": ["image", "volume", "", "container"],
+    "noOverwriteDirNonDir": ["1"],
+    "copyUIDGID": ["1", "0"],
     "t": ["1"],
     "signal": ["KILL"],
     "checkpoint": ["x"],
@@ -275,8 +297,10 @@ HOSTILE_ARCHIVES = hostile_archives()
 Operation = tuple[str, str, dict[str, str], Any]
 """Method, path, query and body."""
 
+OWN_LABELS = {"sandboxportal.instance": "INSTANCE-NAME", "sandboxportal.sandbox": "SANDBOX"}
 KNOWN_OPERATIONS: list[Operation] = [
     ("GET", "/_ping", {}, None),
+    ("HEAD", "/_ping", {}, None),
     ("GET", "/version", {}, None),
     ("GET", "/info", {}, None),
     ("GET", "/images/json", {"only_ids": "0", "all": "0"}, None),
@@ -300,16 +324,17 @@ KNOWN_OPERATIONS: list[Operation] = [
     ("POST", "/containers/OWN/stop", {"t": "1"}, None),
     ("POST", "/containers/OWN/unpause", {}, None),
     ("POST", "/containers/OWN/rename", {"name": "OWN-NAME"}, None),
+    ("PUT", "/containers/OWN/archive", {"path": "/"}, portals_archive()),
+    ("POST", "/volumes/create", {}, {"Name": "OWN-VOLUME", "Labels": OWN_LABELS}),
     (
         "POST",
         "/volumes/create",
         {},
         {
-            "Name": "OWN-VOLUME",
-            "Labels": {
-                "sandboxportal.instance": "INSTANCE-NAME",
-                "sandboxportal.sandbox": "SANDBOX",
-            },
+            "Name": "SANDBOX_volume_site",
+            "Driver": "local",
+            "DriverOpts": {},
+            "Labels": OWN_LABELS | {"sandboxportal.volume": "site"},
         },
     ),
     ("POST", "/containers/OWN/update", {}, {"NanoCpus": 500_000_000}),
@@ -318,7 +343,11 @@ KNOWN_OPERATIONS: list[Operation] = [
     ("POST", "/exec/COMMAND/start", {}, {"Detach": False, "Tty": False}),
     ("GET", "/exec/COMMAND/json", {}, None),
     ("DELETE", "/volumes/OWN-VOLUME", {"force": "True"}, None),
+    ("GET", "/system/df", {"type": "volume"}, None),
 ]
+
+CREATIONS = [("POST", "/containers/create"), ("POST", "/networks/create")]
+"""Operations whose bodies are drawn anew for each request."""
 
 
 @dataclass(frozen=True)
@@ -332,6 +361,7 @@ class Wire:
     after: bytes = b""
 
 
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 HIDDEN = b"POST /v1.23/containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 USUAL = Wire()
 WIRES = [
@@ -368,14 +398,13 @@ WIRES = [
 ]
 
 
-def container_body(world: World, **service_values: Any) -> dict[str, Any]:
+def container_body(world: World, egress: bool = False, **service_values: Any) -> dict[str, Any]:
     """Return the portal's own request for a container of the sandbox."""
-    usual = {"user": "65534:65534", "ports": [8080], "tmpfs": {"/tmp": 8}}
+    usual = {"user": "65534:65534", "ports": [8080], "tmpfs": {"/tmp": 8}, "command": ["sleep"]}
     service = ServiceSpec("spare", world.image, 48, 0.5, 24, **usual | service_values)
-    spec = SandboxSpec(world.sandbox, "tiny", [service], [], disk_mb=64)
+    spec = SandboxSpec(world.sandbox, "tiny", [service], [], disk_mb=64, egress=egress)
     plan = ContainerPlan(volumes={"site": f"{world.sandbox}_volume_site"})
-    config = ContainerConfig(Names(world.instance), "127.0.0.1").config(spec, service, {}, plan)
-    return config | {"Cmd": ["sleep", "9"]}
+    return ContainerConfig(Names(world.instance), "127.0.0.1").config(spec, service, {}, plan)
 
 
 def network_body(world: World) -> dict[str, Any]:
@@ -516,7 +545,12 @@ class Generator:
 
     def own_operation(self) -> Operation:
         """Return an operation of the portal with values that it can choose."""
-        return self.pick([self.own_container, self.own_network] + [self.known] * 3)()
+        operation: Operation = self.pick(
+            [self.own_container, self.own_network] + [self.known] * 3
+        )()
+        # Files are only written before the first start.
+        started = operation[0] == "PUT" and self.world.started
+        return self.own_container() if started else operation
 
     def own_path(self, path: str) -> str:
         return str(self.pick(["", "/v1.41"])) + path
@@ -528,13 +562,21 @@ class Generator:
             "ports": self.pick([[], [8080], [80, 5432]]),
             "tmpfs": self.pick([{}, {"/tmp": 8}, {"/run/x": 1, "/dev/shm/y": 200}]),
             "environment": self.pick([{}, {"A": "b"}, {"KEY": 'ü"\\\n', "_x.y": ""}]),
+            "command": self.pick([(), ["sleep", "9"], ["/bin/sh", "-c", "true\n"]]),
+            "entrypoint": self.pick([(), ["/docker-entrypoint.sh"]]),
+            "working_dir": self.pick(["", "/srv/app"]),
+            "hostname": self.pick(["", "shop.local"]),
+            "stop_signal": self.pick(["", "SIGINT", "SIGRTMIN+3"]),
+            "shm_mb": self.pick([0, 1, 512]),
+            "ulimits": self.pick([{}, {"nofile": (1024, 65536)}, {"memlock": (-1, -1)}]),
+            "files": self.pick([{}, {"/etc/app.conf": File("x"), "/run/secrets/key": File("y")}]),
             "read_only": self.pick([True, False]),
             "volumes": self.pick([{}, {"/data": "site"}, {"/data": "site", "/x/y": "site"}]),
             "aliases": self.pick([(), ["shop.local"]]),
         }
         if self.one_in(3):
             drawn |= {"root": True, "user": self.pick(["", "0", "root:root", "1000"])}
-        body = container_body(self.world, **drawn)
+        body = container_body(self.world, self.pick([True, False]), **drawn)
         limit = self.draw(st.integers(4, 512)) * 1024 * 1024
         body["HostConfig"] |= {
             "Memory": limit,
@@ -548,6 +590,7 @@ class Generator:
 
     def own_network(self) -> Operation:
         body = network_body(self.world) | {"Internal": self.pick([True, False])}
+        body["Options"] |= self.pick([{}, {MASQUERADE: "true"}, {MASQUERADE: "false"}])
         body["IPAM"]["Config"][0] |= self.pick([{}, {"AuxiliaryAddresses": None}])
         return "POST", "/networks/create", {}, body
 
@@ -573,8 +616,7 @@ class Generator:
 
     def known(self) -> Operation:
         """Return an operation that the portal needs, on any object."""
-        operations = [one for one in KNOWN_OPERATIONS if one[0] != "PUT" or not self.world.started]
-        method, path, query, body = self.pick(operations)
+        method, path, query, body = self.pick(KNOWN_OPERATIONS)
         query = {key: self.with_names(value) for key, value in query.items()}
         return method, self.with_names(path), query, body
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from socket_proxy.operations import operations
 from socket_proxy.server import SocketProxy
 from socket_proxy.settings import Settings
 
@@ -26,7 +27,9 @@ from tests.fakes.docker_engine import EngineObject, FakeEngine
 from tests.harness.runtimes import SUBNETS, TIME_LIMIT, ignore_step, with_service
 from tests.socket_proxy.confinement import Site, container_problems, network_problems
 from tests.socket_proxy.generated import (
+    CREATIONS,
     DENIED,
+    KNOWN_OPERATIONS,
     LET_THROUGH,
     PORTAL,
     GeneratedRequest,
@@ -278,6 +281,16 @@ def test_the_portals_own_requests_are_let_through(bench: Bench, request: Generat
     answer = bench.send(request.content, engine)
     assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201", b"HTTP/1.1 204")), answer
     assert problems(engine, answer) == []
+
+
+def test_every_operation_that_the_proxy_allows_is_generated() -> None:
+    generated = [*CREATIONS, *(operation[:2] for operation in KNOWN_OPERATIONS)]
+    missing = [
+        f"{operation.method} {operation.path}"
+        for operation in operations(Settings(INSTANCE, SUBNETS))
+        if not any(operation.match(*one) for one in generated)
+    ]
+    assert not missing
 
 
 @dataclass
