@@ -22,8 +22,8 @@ test-exhaustive: ## Run the long forms of tests that have a short one (ARGS: pas
 test-all: ## Run every test, long forms and test tools included, on both kinds of stores
 	@STORES=each bash deploy/test.sh --tools --exhaustive $(ARGS)
 
-test-gallery: ## Launch, use, reset, expire and destroy every stack of docs/examples, and measure warm launches
-	@STORES=servers PROCESSES=1 bash deploy/test.sh --exhaustive tests/gallery $(ARGS)
+test-gallery: ## Launch, use, reset, expire and destroy every stack of docs/examples (PUBLISH=1: publish times)
+	@PUBLISH=$(PUBLISH) STORES=servers PROCESSES=1 bash deploy/test.sh --exhaustive tests/gallery $(ARGS)
 
 bench: ## Measure launches, pages, memory, and sweeps; writes docs/performance.md (QUICK=1: shorter run)
 	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import statistics
@@ -24,12 +25,16 @@ from tests.harness.portal import ROOT, Portal, running_portal
 from tests.helpers.servers import start_in_thread
 from tests.helpers.wait import wait_for
 from tests.system.console import Console
+from tests.tools.reliability_report import Report, TargetResult, with_report
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 WARM_LAUNCHES = 5
 WARM_SECONDS = 0.05
-"""The bar for the median of warm launches."""
+"""The bar for the median of warm launches, held where the figures are published."""
+BUSY_SECONDS = 0.25
+"""What the median stays below on a machine that does other work; a cold launch takes longer."""
+PUBLISHED = bool(os.environ.get("PUBLISH"))
 PAUSE_SECONDS = 1.0
 """Between warm launches, after each of which the worker verifies the sandbox."""
 FIXED_PROPERTIES = {"api", "database", "docs", "api_key", "database_url", "stellar_secret"}
@@ -147,6 +152,26 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
 
 
 @pytest.fixture(scope="module")
+def medians() -> Iterator[dict[str, float]]:
+    """Collect the medians of warm launches in seconds; with PUBLISH=1, write them to the docs."""
+    measured: dict[str, float] = {}
+    yield measured
+    if PUBLISHED:
+        targets = [
+            TargetResult(
+                f"Warm launch of {name}, p50 of {WARM_LAUNCHES}",
+                f"≤ {WARM_SECONDS * 1000:.0f} ms",
+                f"{median * 1000:.0f} ms",
+                median <= WARM_SECONDS,
+            )
+            for name, median in sorted(measured.items())
+        ]
+        page = EXAMPLES / "README.md"
+        report = Report("make test-gallery PUBLISH=1", targets)
+        page.write_text(with_report(page.read_text(), "warm launches", report))
+
+
+@pytest.fixture(scope="module")
 def long_gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
     with gallery_of(OTHERS, tmp_path_factory.mktemp("gallery")) as running:
         yield running
@@ -203,8 +228,8 @@ def test_every_example_is_launched_used_reset_and_expired(
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("stack", [BOOKS, SHOP, *OTHERS], ids=str)
-def test_sandboxes_are_launched_within_50_milliseconds_and_destroyed(
-    request: pytest.FixtureRequest, stack: Stack, capsys: pytest.CaptureFixture[str]
+def test_warm_launches_take_milliseconds_and_nothing_is_left_of_them(
+    request: pytest.FixtureRequest, stack: Stack, medians: dict[str, float]
 ) -> None:
     used = "long_gallery" if stack in OTHERS else "gallery"
     gallery: Gallery = request.getfixturevalue(used)
@@ -219,11 +244,9 @@ def test_sandboxes_are_launched_within_50_milliseconds_and_destroyed(
     for sandbox in launched:
         stack.read(gallery.access(sandbox))
         gallery.client.delete(f"/sandboxes/{sandbox['id']}")
-    median = statistics.median(seconds)
-    with capsys.disabled():
-        print(f"\n{stack}: warm launch, p50 of {WARM_LAUNCHES}: {median * 1000:.0f} ms")
-    assert median <= WARM_SECONDS
     wait_for(lambda: not gallery.portal.held(), "nothing is left on the engine")
+    medians[stack.name] = statistics.median(seconds)
+    assert medians[stack.name] <= (WARM_SECONDS if PUBLISHED else BUSY_SECONDS)
 
 
 def test_the_tutorial_leads_from_a_compose_file_to_a_sandbox(gallery: Gallery) -> None:
