@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 from docker import APIClient
 from docker.errors import DockerException
@@ -38,6 +40,11 @@ class EngineNetwork:
         return f"tests-engine{self.number}"
 
     @property
+    def is_free(self) -> bool:
+        """Whether the machine has no route into the range, for example of a crashed engine."""
+        return not any(route.subnet_of(self.subnets) for route in routes())
+
+    @property
     def gateway(self) -> str:
         """The bridge's address in its own network."""
         return f"{BRIDGE_ADDRESSES + (self.number << 8) + 1}/24"
@@ -49,15 +56,43 @@ class EngineNetwork:
 
 @contextmanager
 def engine_network() -> Iterator[EngineNetwork]:
-    """Create the bridge of a network that no other process on this machine has."""
+    """Create the bridge of a network that no other process on this machine has.
+
+    Remove it afterwards, and those of its sandboxes, which an engine that crashes leaves behind.
+    """
     numbers = random.sample(range(MAX_ENGINES), MAX_ENGINES)
-    network = next(one for one in map(EngineNetwork, numbers) if create_bridge(one.bridge))
+    free = (one for one in map(EngineNetwork, numbers) if one.is_free)
+    network = next(one for one in free if create_bridge(one.bridge))
     try:
         change = f"ip addr add {network.gateway} dev {network.bridge}"
         subprocess.run(change.split(), check=True)
         yield network
     finally:
-        subprocess.run(["ip", "link", "delete", network.bridge], check=True)
+        for bridge in [*bridges_in(network.subnets), network.bridge]:
+            subprocess.run(["ip", "link", "delete", bridge], check=True)
+
+
+def routes() -> list[IPv4Network]:
+    """Return the destinations of the machine's routes, except for the default route."""
+    found = {route["dst"] for route in _ip("route", "show", "table", "all")}
+    return [IPv4Network(one) for one in found if one[0].isdigit()]
+
+
+def bridges_in(subnets: IPv4Network) -> list[str]:
+    """Return the bridges with an address in these subnets."""
+    return [
+        link["ifname"]
+        for link in _ip("address", "show", "type", "bridge")
+        if any(IPv4Address(address["local"]) in subnets for address in link["addr_info"])
+    ]
+
+
+def _ip(*arguments: str) -> list[dict[str, Any]]:
+    """Return what `ip` lists about IPv4."""
+    command = ["ip", "-json", "-4", *arguments]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    found: list[dict[str, Any]] = json.loads(listed or "[]")
+    return [one for one in found if one]
 
 
 def create_bridge(name: str) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+import subprocess
 from pathlib import Path
 
 import docker
 import pytest
 
 from sandboxes.runtime.docker import DockerRuntime
-from tests.chaos.daemon import engine_network, second_engine
+from tests.chaos.daemon import create_bridge, engine_network, second_engine
 from tests.harness.runtimes import (
     SUBNETS,
     TIME_LIMIT,
@@ -45,6 +47,18 @@ def test_engines_of_one_machine_do_not_share_subnets() -> None:
     with engine_network() as first, engine_network() as second:
         assert not first.subnets.overlaps(second.subnets)
         assert not first.subnets.overlaps(SUBNETS)
+
+
+def test_a_crashed_engine_leaves_no_bridge_and_its_range_is_avoided() -> None:
+    bridge = f"sbx{secrets.token_hex(6)}"
+    with engine_network() as network:
+        assert network.is_free
+        assert create_bridge(bridge)
+        change = f"ip address add {network.subnets[1]}/28 dev {bridge}"
+        subprocess.run(change.split(), check=True)
+        subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
+        assert not network.is_free
+    assert not (Path("/sys/class/net") / bridge).exists()
 
 
 @pytest.mark.parametrize(
