@@ -429,8 +429,10 @@ def tiny_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def running_docker_harness(image: str) -> Iterator[DockerHarness]:
     harness = DockerHarness(image)
-    yield harness
-    harness.clear()
+    try:
+        yield harness
+    finally:
+        harness.clear()
 
 
 @contextmanager
@@ -439,8 +441,10 @@ def running_process_harness() -> Iterator[ProcessHarness]:
     with tempfile.TemporaryDirectory(prefix="portal-tests-processes-") as directory:
         Path(directory).chmod(0o755)
         harness = ProcessHarness(Path(directory).resolve() / "home")
-        yield harness
-        harness.clear()
+        try:
+            yield harness
+        finally:
+            harness.clear()
 
 
 @pytest.fixture
