@@ -60,6 +60,7 @@ class Plan:
     """All that a blueprint is assembled from."""
 
     folder: Path
+    name: str
     stack: Stack
     section: SandboxSection
     ports: Mapping[str, Sequence[int]]
@@ -98,8 +99,8 @@ def assemble(
     generated = {name: Secret("", 32) for name in sorted(plan.contents.generated)}
     declared = {name: Secret(item.prefix, item.length) for name, item in section.secrets.items()}
     return Blueprint(
-        name=plan.folder.name,
-        title=section.title or plan.folder.name,
+        name=plan.name,
+        title=section.title or plan.name,
         description=" ".join(section.description.split()),
         path=plan.folder,
         services=services,
@@ -203,7 +204,7 @@ class _Assembler:
         mounts, process = plan.mounts[name], plan.section.process.get(name)
         return ServiceSpec(
             name=name,
-            image=image_name(plan.folder.name, name),
+            image=image_name(plan.name, name),
             memory_mb=memory_mb,
             cpus=cpus,
             pids=service.pids,
@@ -277,7 +278,7 @@ class _Assembler:
             self.findings.malformed(self.plan.stack.place((*path, *error.parts)), path, error)
             return None
         return ImageRecipe(
-            image=service.image or image_name(self.plan.folder.name, name),
+            image=service.image or image_name(self.plan.name, name),
             build=build,
             user=_user(service),
             root=name in self.plan.section.root,
@@ -395,4 +396,4 @@ def _preparations(plan: Plan) -> Iterator[tuple[str, Preparation]]:
         )
 
     for name, process in plan.section.process.items():
-        yield image_name(plan.folder.name, name), preparation(process)
+        yield image_name(plan.name, name), preparation(process)

@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 
 from sandboxes.blueprints.blueprint import Blueprint
-from sandboxes.blueprints.loader import Problem, find_compose_file, load_blueprint
+from sandboxes.blueprints.loader import Inspection, Problem, find_compose_file, inspect
 
 log = structlog.get_logger(__name__)
 
@@ -54,9 +54,9 @@ def _read(folder: Path, memory_mb: int, cpus: float) -> Folders:
     for own in sorted(folder.glob("*/")):
         if find_compose_file(own) is None:
             continue
-        blueprint, new_problems = _load(own, memory_mb, cpus)
-        problems += new_problems
-        if blueprint:
+        inspection = _inspect(own, memory_mb, cpus)
+        problems += inspection.problems
+        if blueprint := inspection.blueprint:
             valid[blueprint.name] = blueprint
     if not valid and not problems:
         remedy = "Add a folder with a compose.yaml, or correct SANDBOX_BLUEPRINTS_DIR."
@@ -64,14 +64,21 @@ def _read(folder: Path, memory_mb: int, cpus: float) -> Folders:
     return Folders(valid, tuple(problems))
 
 
-def _load(folder: Path, memory_mb: int, cpus: float) -> tuple[Blueprint | None, list[Problem]]:
+def inspect_folder(folder: Path, name: str = "") -> Inspection:
+    """Return the blueprint in a folder, with all problems and notes."""
+    _, memory_mb, cpus = _settings()
+    return _inspect(folder, memory_mb, cpus, name)
+
+
+def _inspect(folder: Path, memory_mb: int, cpus: float, name: str = "") -> Inspection:
     try:
-        return load_blueprint(folder, memory_mb, cpus)
+        return inspect(folder, memory_mb, cpus, name)
     except Exception as error:
         # One blueprint must not keep the others, or a command, from working.
         log.exception("blueprint_not_loaded", folder=str(folder))
         what = f"The files can't be loaded: {type(error).__name__}: {error}."
-        return None, [Problem(folder, "", what, "Simplify them, and report this as a bug.")]
+        problem = Problem(folder, "", what, "Simplify them, and report this as a bug.")
+        return Inspection(None, [problem], [])
 
 
 @cache

@@ -28,6 +28,7 @@ from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.compose.stack import read_stack, report_errors
 from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, place_of
 from sandboxes.blueprints.compose.variables import Variables
+from sandboxes.blueprints.default_section import default_section
 from sandboxes.blueprints.fields import BlueprintName
 from sandboxes.blueprints.interpolation import BUILT_IN_VARIABLES, STELLAR_VARIABLES
 from sandboxes.blueprints.sandbox_section import SandboxSection
@@ -39,6 +40,8 @@ __all__ = ["Inspection", "Note", "Problem", "find_compose_file", "inspect", "loa
 SECTION = "x-sandbox"
 SECTION_FILE = "sandbox.yaml"
 SHIPPED = Path(__file__).parent
+IMPORT_RECORD = ".imported"
+"""A file that `manage.py blueprint import` leaves in a folder, with the folder's source."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Inspection:
     blueprint: Blueprint | None
     problems: Sequence[Problem]
     notes: Sequence[Note]
+    unset_variables: Sequence[str] = ()
+    """Names of variables that the files use, but that have no value."""
 
 
 def load_blueprint(
@@ -58,17 +63,23 @@ def load_blueprint(
     return inspection.blueprint, list(inspection.problems)
 
 
-def inspect(folder: Path, memory_mb: int, cpus: float) -> Inspection:
+def inspect(folder: Path, memory_mb: int, cpus: float, name: str = "") -> Inspection:
     """Return the blueprint in a folder, with all problems and notes.
 
-    Its services get the given memory and CPUs together. Only regular files below the folder are
-    read.
+    Its services get the given memory and CPUs together. It is named after its folder by default.
+    Only regular files below the folder are read.
     """
     findings = Findings()
     # The paths of files that it extends or includes start from its own.
-    blueprint = _Inspector(folder.absolute(), findings).blueprint(memory_mb, cpus)
+    inspector = _Inspector(folder.absolute(), name or folder.name, findings)
+    blueprint = inspector.blueprint(memory_mb, cpus)
     problems = findings.sorted_problems()
-    return Inspection(None if problems else blueprint, problems, findings.sorted_notes())
+    return Inspection(
+        None if problems else blueprint,
+        problems,
+        findings.sorted_notes(),
+        tuple(findings.unset_variables),
+    )
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,7 @@ class _Section:
 
     tree: Map
     prefix: KeyPath
+    is_missing: bool = False
 
     def names(self, key: str) -> list[str]:
         """Return the names that a key lists or maps; empty if it is malformed."""
@@ -106,6 +118,7 @@ class _Section:
 @dataclass(frozen=True)
 class _Inspector:
     folder: Path
+    name: str
     findings: Findings
 
     def blueprint(self, memory_mb: int, cpus: float) -> Blueprint | None:
@@ -129,9 +142,15 @@ class _Inspector:
         contents = plan_contents(stack, files, variables, self.findings)
         if parsed is None:
             return None
+        if section.is_missing:
+            parsed = default_section(stack)
+            if stack.services:
+                self._note_defaults(paths[0], parsed)
         ports = assembly.published_ports(stack, parsed)
         self._check_section(parsed, section, malformed, ports, files)
-        plan = assembly.Plan(self.folder, stack, parsed, ports, mounts, contents, variables)
+        plan = assembly.Plan(
+            self.folder, self.name, stack, parsed, ports, mounts, contents, variables
+        )
         return assembly.assemble(plan, memory_mb, cpus, files, self.findings)
 
     def _problem(self, place: Place, path: KeyPath, message: str, remedy: str) -> None:
@@ -140,17 +159,15 @@ class _Inspector:
     # --- name ----------------------------------------------------------------------------------
 
     def _check_name(self, file: Path) -> None:
-        try:
-            TypeAdapter(BlueprintName).validate_python(self.folder.name)
-        except ValidationError:
-            message = f"The folder's name, {self.folder.name}, can't be the name of a blueprint."
+        if not is_valid_name(self.name):
+            message = f"The folder's name, {self.name}, can't be the name of a blueprint."
             remedy = "Use at most 40 lower-case letters, digits, dashes and underscores."
             self._problem(Place(file), ("name",), message, remedy)
 
     def _compare_name(self, tree: Map) -> None:
         name = tree.get("name")
-        if name and name != self.folder.name:
-            message = f"The blueprint is named after its folder, {self.folder.name}."
+        if name and name != self.name:
+            message = f"The blueprint is named after its folder, {self.name}."
             self.findings.note(place_of(tree, ("name",)), ("name",), message)
 
     # --- x-sandbox -----------------------------------------------------------------------------
@@ -169,11 +186,7 @@ class _Inspector:
             tree: Map = without_tags(read_document(file, files, self.findings))
             return _Section(tree, ())
         if own is None:
-            if not self.findings.problems:
-                message = "The section that tells the portal how to present the sandbox is missing."
-                remedy = f"Add the section, or a {SECTION_FILE} with its content next to the file."
-                self._problem(Place(paths[0]), (SECTION,), message, remedy)
-            own = Map(Place(paths[0]))
+            return _Section(Map(Place(paths[0])), (SECTION,), is_missing=True)
         if not isinstance(own, Map):
             place = merged.places[SECTION]
             self._problem(
@@ -181,6 +194,11 @@ class _Inspector:
             )
             own = Map(place)
         return _Section(own, (SECTION,))
+
+    def _note_defaults(self, file: Path, section: SandboxSection) -> None:
+        found = ", ".join(section.endpoints) or "none, since no service publishes a port"
+        message = f"Without this section or a {SECTION_FILE}, defaults apply; endpoints: {found}."
+        self.findings.note(Place(file), (SECTION,), message)
 
     def _parse(self, section: _Section) -> tuple[SandboxSection | None, Set[str]]:
         """Return the section without its malformed keys, and these keys."""
@@ -253,13 +271,24 @@ def put_users(tree: Map, users: Any) -> None:
                 service.put("user", str(user), place)
 
 
+def is_valid_name(name: str) -> bool:
+    """Return whether a blueprint can have this name."""
+    try:
+        TypeAdapter(BlueprintName).validate_python(name)
+    except ValidationError:
+        return False
+    return True
+
+
 def boundary_of(folder: Path) -> Path:
     """Return the folder that a blueprint's paths must not leave.
 
-    It is the blueprint's own folder, and the project's for blueprints that ship with the portal.
+    It is the blueprint's own folder, and the project's for blueprints that ship with the portal,
+    but not for those imported next to them.
     """
     resolved = folder.resolve()
-    return Path(settings.BASE_DIR).resolve() if resolved.is_relative_to(SHIPPED) else resolved
+    ships = resolved.is_relative_to(SHIPPED) and not (resolved / IMPORT_RECORD).exists()
+    return Path(settings.BASE_DIR).resolve() if ships else resolved
 
 
 def plain(value: Any) -> Any:

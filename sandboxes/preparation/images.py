@@ -50,15 +50,19 @@ def remove_old(blueprint: Blueprint, keep: Collection[str]) -> None:
 
 
 def prepare_templates(
-    blueprints: Iterable[Blueprint], log: Log, keep: Collection[str] = ()
+    blueprints: Iterable[Blueprint],
+    log: Log,
+    keep: Collection[str] = (),
+    runtime: ProcessRuntime | None = None,
 ) -> None:
     """Prepare the templates of services that run as processes. Raises RuntimeFailure."""
+    runtime = runtime or ProcessRuntime.from_settings()
     wanted = {
         image: TemplateBuild(image, one.files, one.requirements, one.command)
         for blueprint in blueprints
         for image, one in blueprint.preparations.items()
     }
-    ProcessRuntime.from_settings().templates.ensure(wanted.values(), log, keep)
+    runtime.templates.ensure(wanted.values(), log, keep)
 
 
 def _engine() -> EngineClient:

@@ -255,7 +255,6 @@ REJECTED = [
     ("services", {"a b": {"image": "x"}}, "Invalid name"),
     ("services", {"web": {"command": "x"}}, "neither an image nor a build"),
     ("colour", "red", "not part of the Compose Specification"),
-    ("x-sandbox", None, "is missing"),
     ("x-sandbox", "text", "must be a mapping"),
     ("x-sandbox.colour", "red", "not supported"),
     ("x-sandbox.title", "x" * 61, "at most 60"),

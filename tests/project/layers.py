@@ -12,7 +12,7 @@ LAYERS = [
     {"pool", "webhooks"},
     {"actions"},
     {"checks", "preparation", "reaper"},
-    {"doctor"},
+    {"authoring", "doctor"},
     {"admin", "api", "views"},
     {"apps", "management", "middleware", "templatetags", "urls"},
 ]

@@ -17,6 +17,7 @@ PORTAL = ROOT / "sandboxes"
 INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
 
 ENGINE_SIDE = {
+    "authoring",
     "checks",
     "doctor",
     "management",

@@ -60,6 +60,7 @@ class Findings:
 
     problems: dict[Problem, None] = field(default_factory=dict)
     notes: dict[Note, None] = field(default_factory=dict)
+    unset_variables: dict[str, None] = field(default_factory=dict)
 
     def problem(self, place: Place, path: KeyPath, message: str, remedy: str) -> None:
         """Add a problem."""

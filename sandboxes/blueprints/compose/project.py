@@ -263,6 +263,7 @@ class _Filler:
                 remedy = "Use the variables of docs/blueprints.md."
                 self.findings.problem(place, path, f"Unknown variable {name}.", remedy)
                 return
+            self.findings.unset_variables.setdefault(name)
             message = f"The variable {name} is not set, so its value is empty. Declare it in "
             message += "x-sandbox.secrets or x-sandbox.variables, or set it in .env."
             self.findings.note(place, path, message)

@@ -1,4 +1,4 @@
-"""`manage.py blueprint`: prepare blueprints, and choose which version is launched."""
+"""`manage.py blueprint`: write and prepare blueprints, and choose which version is launched."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.db import transaction
 from sandboxes.actions import blueprint_versions
 from sandboxes.blueprints import Blueprint, folders
 from sandboxes.lib.exceptions import StateConflict
+from sandboxes.management import authoring_commands
 from sandboxes.models import BlueprintVersion, Pool, Sandbox
 from sandboxes.models.blueprint_version import SHORT_LENGTH
 from sandboxes.operators import audit
@@ -25,7 +26,7 @@ DEFAULT_REASON = "Run from the command line."
 
 
 class Command(BaseCommand):
-    help = "Prepares blueprints, and chooses which version of them is launched."
+    help = "Checks, tries and prepares blueprints, and chooses which version is launched."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -43,10 +44,10 @@ class Command(BaseCommand):
         prepare.add_argument(
             "--pull", action="store_true", help="look for newer images in the registries"
         )
-        prepare.set_defaults(run=self._prepare)
+        prepare.set_defaults(run=Command._prepare)
 
         listing = commands.add_parser("list", help="list the versions of all blueprints")
-        listing.set_defaults(run=self._list)
+        listing.set_defaults(run=Command._list)
 
         activate = commands.add_parser(
             "activate", help="launch new sandboxes from a version, such as an earlier one"
@@ -59,18 +60,20 @@ class Command(BaseCommand):
             metavar="VERSION",
             help="the beginning of its id; by default the version that was prepared last",
         )
-        activate.set_defaults(run=self._activate)
+        activate.set_defaults(run=Command._activate)
 
         disable = commands.add_parser("disable", help="allow no launches of a blueprint")
         disable.add_argument("name", metavar="NAME")
-        disable.set_defaults(run=self._disable)
+        disable.set_defaults(run=Command._disable)
         for command in (activate, disable):
             command.add_argument("--reason", default=DEFAULT_REASON, help="for the audit log")
+
+        authoring_commands.add_parsers(commands)
 
     def handle(self, **options: Any) -> None:
         if len(options.get("reason", "")) > MAX_REASON_LENGTH:
             raise CommandError(f"--reason: use at most {MAX_REASON_LENGTH} characters.")
-        options["run"](options)
+        options["run"](self, options)
 
     def _prepare(self, options: dict[str, Any]) -> None:
         found, names = folders.read(), options["names"]

@@ -112,9 +112,10 @@ class DockerRuntime:
         self._usage_reader = UsageReader(engine, names)
 
     @classmethod
-    def from_settings(cls) -> DockerRuntime:
+    def from_settings(cls, instance: str = "") -> DockerRuntime:
+        """Return the runtime of this portal, or of another instance beside it."""
         return cls(
-            settings.SANDBOX_INSTANCE,
+            instance or settings.SANDBOX_INSTANCE,
             settings.SANDBOX_SUBNETS,
             bind_address=settings.SANDBOX_BIND_ADDRESS,
             public_host=settings.SANDBOX_PUBLIC_HOST,

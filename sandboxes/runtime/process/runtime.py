@@ -68,10 +68,11 @@ class ProcessRuntime:
         self._exec_and_logs = ExecAndLogs(self.home, observer)
 
     @classmethod
-    def from_settings(cls) -> ProcessRuntime:
+    def from_settings(cls, instance: str = "", folder: Path | None = None) -> ProcessRuntime:
+        """Return the runtime of this portal, or of another instance with its own folder."""
         return cls(
-            settings.SANDBOX_INSTANCE,
-            Path(settings.SANDBOX_PROCESS_DIR),
+            instance or settings.SANDBOX_INSTANCE,
+            folder or Path(settings.SANDBOX_PROCESS_DIR),
             address=settings.SANDBOX_BIND_ADDRESS,
             public_host=settings.SANDBOX_PUBLIC_HOST,
             ports=settings.SANDBOX_PORTS,

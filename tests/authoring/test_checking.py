@@ -1,0 +1,194 @@
+"""`manage.py blueprint check`: all problems of a blueprint, with their places and remedies."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from sandboxes.authoring.checking import check
+from sandboxes.authoring.errors import AuthoringError
+from sandboxes.authoring.locations import name_from
+from sandboxes.blueprints import folders
+from tests.helpers.blueprints import tiny, write
+
+UNTOUCHED = """
+services:
+  web:
+    image: example/web
+    ports: ["8080:80", "8443"]
+    environment: {PASSWORD: "${DB_PASSWORD}", MODE: "${MODE}"}
+  db.main:
+    image: postgres:17
+    ports: [5432]
+  1cache:
+    image: redis:8
+    ports: [6379]
+  worker:
+    image: example/worker
+"""
+
+
+def write_file(folder: Path, text: str, name: str = "compose.yaml") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return folder
+
+
+def test_a_valid_blueprint_has_no_problems(tmp_path: Path, capsys) -> None:
+    call_command("blueprint", "check", str(write(tmp_path, tiny())))
+    assert "tiny: no problems." in capsys.readouterr().out
+
+
+def test_all_problems_are_told_with_line_key_and_remedy(tmp_path: Path, capsys) -> None:
+    content = tiny()
+    content["services"]["web"]["privileged"] = True
+    content["x-sandbox"]["endpoints"]["web"]["service"] = "cache"
+    folder = write(tmp_path, content).parent
+
+    with pytest.raises(CommandError, match="2 problems"):
+        call_command("blueprint", "check", str(folder))
+
+    first, second = (
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("problem")
+    )
+    line = next(n for n, text in enumerate(_lines(folder), 1) if "privileged" in text)
+    assert first.startswith(f"problem: compose.yaml:{line}: services.web.privileged: ")
+    assert "Unknown service cache. " in second
+    assert "Name one of the services: web, store." in second
+
+
+def _lines(folder: Path) -> list[str]:
+    return (folder / "compose.yaml").read_text().splitlines()
+
+
+def test_a_report_can_be_read_by_programs(tmp_path: Path, capsys) -> None:
+    content = tiny()
+    content["services"]["web"]["privileged"] = True
+    with pytest.raises(CommandError):
+        call_command("blueprint", "check", str(write(tmp_path, content)), "--json")
+
+    report = json.loads(capsys.readouterr().out)
+
+    assert (report["name"], report["valid"]) == ("tiny", False)
+    [problem] = report["problems"]
+    assert problem["key"] == "services.web.privileged"
+    assert problem["line"]
+    assert problem["remedy"]
+
+
+def test_an_untouched_compose_file_gets_an_endpoint_for_each_published_port(tmp_path: Path) -> None:
+    report = check(write_file(tmp_path / "shop", UNTOUCHED))
+
+    assert report.blueprint
+    assert {name: one.url for name, one in report.blueprint.endpoints.items()} == {
+        "web": "http://{host}:{port}",
+        "web-8443": "https://{host}:{port}",
+        "db-main": "postgresql://{host}:{port}",
+        "service-1cache": "redis://{host}:{port}",
+    }
+    assert any("defaults apply" in note.message for note in report.notes)
+
+
+def test_a_suggested_section_is_valid_and_keeps_the_defaults(tmp_path: Path) -> None:
+    folder = write_file(tmp_path / "shop", UNTOUCHED)
+    first = check(folder)
+
+    (folder / "sandbox.yaml").write_text(first.suggestion)
+    second = check(folder)
+
+    assert first.blueprint
+    assert second.blueprint
+    assert second.blueprint.endpoints == first.blueprint.endpoints
+    assert set(second.blueprint.secrets) == {"DB_PASSWORD", "MODE"}
+    assert second.blueprint.fill_credentials({"DB_PASSWORD": "x", "MODE": "y"}, {}) == {
+        "db_password": "x",
+        "mode": "y",
+    }
+    assert not second.suggestion
+
+
+def test_a_blueprint_is_given_by_its_folder_or_its_compose_file(tmp_path: Path) -> None:
+    folder = write_file(tmp_path / "shop", UNTOUCHED, "docker-compose.yml")
+    assert check(folder).folder == check(folder / "docker-compose.yml").folder == folder
+
+    write_file(folder, UNTOUCHED)
+    with pytest.raises(AuthoringError, match=r"compose\.yaml is used"):
+        check(folder / "docker-compose.yml")
+    (folder / "notes.txt").touch()
+    for path in (folder / "notes.txt", folder / "gone", tmp_path):
+        with pytest.raises(AuthoringError):
+            check(path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("My Project", "my-project"), ("2048", "blueprint-2048"), ("Ö", "blueprint"), ("a" * 50, 40)],
+)
+def test_a_folder_with_another_name_is_checked_under_one_that_is_valid(
+    tmp_path: Path, folder: str, name: str | int
+) -> None:
+    report = check(write_file(tmp_path / folder, UNTOUCHED))
+    assert report.is_valid
+    assert report.name == name_from(folder) == (name if isinstance(name, str) else "a" * name)
+    assert any(report.name in note.message for note in report.notes)
+
+
+def test_a_folder_without_a_section_can_be_prepared(tmp_path: Path, settings) -> None:
+    settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
+    write_file(tmp_path / "shop", UNTOUCHED)
+    assert list(folders.read().valid) == ["shop"]
+
+
+BOMB = "a: &a [x]\n" + "".join(
+    f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+BAD = {
+    "no YAML": ("services: [", "Invalid YAML"),
+    "no mapping": ("- a\n- b\n", "not a mapping"),
+    "alias bomb": (f"{BOMB}services: *i\n", "more than 10000 values"),
+    "cycle of aliases": ("services: &a {web: *a}\n", "inside of what it repeats"),
+    "cycle of services": (
+        "services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [a]}}",
+        "for each other",
+    ),
+    "cycle of files": ("include: [compose.yaml]\nservices: {a: {image: x}}", "include"),
+    "10 MB": (f"services: {{web: {{image: x}}}}\n#{'x' * 10_000_000}", "larger than 256 KB"),
+    "path out of the folder": (
+        "services: {web: {image: x, env_file: ../secret}}",
+        "leads out of the blueprint's folder",
+    ),
+    "link out of the folder": (
+        "services: {web: {image: x, env_file: link}}",
+        "leads out of the blueprint's folder",
+    ),
+    "unknown variable of the portal": (
+        'services: {web: {image: x, command: "${SANDBOX_NOTHING}"}}',
+        "Unknown variable SANDBOX_NOTHING",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
+def test_bad_files_are_explained_quickly_and_in_little_memory(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    folder = write_file(tmp_path / "bad", text)
+    (folder / "link").symlink_to("/etc/passwd")
+    tracemalloc.start()
+    start = time.perf_counter()
+
+    report = check(folder)
+
+    seconds = time.perf_counter() - start
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seconds < 1
+    assert peak < 50 * 1024 * 1024
+    assert any(message in problem.message for problem in report.problems), report.problems
+    assert all(problem.remedy and problem.file for problem in report.problems)
