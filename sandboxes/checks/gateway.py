@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from django.conf import settings
 from django.core import checks
 from publicsuffixlist import PublicSuffixList
 
 from sandboxes.checks.limits import Problem
-from sandboxes.lib import clock
+from sandboxes.gateway import certificate
 
 DOMAIN = re.compile(
     r"(?=.{1,190}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]"
@@ -40,9 +36,18 @@ def check_gateway(**_: Any) -> list[checks.CheckMessage]:
     if settings.SANDBOX_GATEWAY_CERTIFICATE:
         found += [
             checks.Error(what, hint=hint, id="sandboxes.E031")
-            for what, hint in _certificate_problems(settings.SANDBOX_DOMAIN)
+            for what, hint in certificate.problems(settings.SANDBOX_DOMAIN, must_read_key=False)
         ]
+    if not found and (current := certificate.read()):
+        found += _expiry_warnings(current)
     return found
+
+
+def _expiry_warnings(current: x509.Certificate) -> Iterator[checks.CheckMessage]:
+    if certificate.remaining(current) <= certificate.RENEW_BEFORE:
+        what = f"SANDBOX_GATEWAY_CERTIFICATE {certificate.expiry(current)}."
+        hint = "Renew it; the gateway loads new files automatically."
+        yield checks.Warning(what, hint=hint, id="sandboxes.W031")
 
 
 def check_gateway_dns(**_: Any) -> list[checks.CheckMessage]:
@@ -92,51 +97,3 @@ def _same_site(first: str, second: str) -> bool:
         sites = [suffixes.privatesuffix(host) or host for host in (first, second)]
         return sites[0] == sites[1] or second.endswith(f".{first}")
     return False
-
-
-def _certificate_problems(domain: str) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the files of the certificate, and how to correct it."""
-    for variable in ("SANDBOX_GATEWAY_CERTIFICATE", "SANDBOX_GATEWAY_KEY"):
-        path = getattr(settings, variable)
-        if not path or not os.access(path, os.R_OK):
-            yield (
-                f"{variable}: the file “{path}” can't be read.",
-                "Correct the path, or let this user and the gateway's read the file.",
-            )
-            return
-    try:
-        certificate = x509.load_pem_x509_certificate(
-            Path(settings.SANDBOX_GATEWAY_CERTIFICATE).read_bytes()
-        )
-        key = serialization.load_pem_private_key(
-            Path(settings.SANDBOX_GATEWAY_KEY).read_bytes(), None
-        )
-    except (ValueError, TypeError, InvalidSignature):
-        yield (
-            "SANDBOX_GATEWAY_CERTIFICATE and SANDBOX_GATEWAY_KEY aren't a certificate and its key.",
-            "Use a certificate with its chain, and its key without a password, as PEM files.",
-        )
-        return
-    if certificate.public_key() != key.public_key():
-        yield (
-            "SANDBOX_GATEWAY_KEY isn't the key of SANDBOX_GATEWAY_CERTIFICATE.",
-            "Use the key with which the certificate was requested.",
-        )
-    if certificate.not_valid_after_utc <= clock.now():
-        yield (
-            f"SANDBOX_GATEWAY_CERTIFICATE expired on {certificate.not_valid_after_utc:%Y-%m-%d}.",
-            "Renew it, and restart the gateway.",
-        )
-    if f"*.{domain}" not in _names(certificate):
-        yield (
-            f"SANDBOX_GATEWAY_CERTIFICATE isn't valid for *.{domain}.",
-            f"Request a wildcard certificate for *.{domain}.",
-        )
-
-
-def _names(certificate: x509.Certificate) -> list[str]:
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
-    return [name.lower() for name in found.value.get_values_for_type(x509.DNSName)]

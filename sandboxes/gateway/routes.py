@@ -12,7 +12,7 @@ from typing import Any, cast
 from django.conf import settings
 
 from sandboxes import blueprints
-from sandboxes.gateway import names
+from sandboxes.gateway import certificate, names
 from sandboxes.gateway.names import Protocol
 from sandboxes.models import ReservedPort, Sandbox, State
 from sandboxes.runtime.probing import probe_host
@@ -49,7 +49,10 @@ def current() -> list[Route]:
     )
     # By the digest, which is the foreign key; its stubs have the type of the primary key.
     rows = cast("Iterable[tuple[str, str, str | None, str, int, int]]", selected)
-    upstream = blueprints.url_host(probe_host(settings.SANDBOX_BIND_ADDRESS, settings.DOCKER_HOST))
+    upstream = blueprints.url_host(
+        settings.SANDBOX_GATEWAY_UPSTREAM
+        or probe_host(settings.SANDBOX_BIND_ADDRESS, settings.DOCKER_HOST)
+    )
     known: dict[tuple[str, str | None], dict[tuple[str, int], list[tuple[str, Protocol]]]] = {}
     found = []
     for public_id, blueprint, version, service, target, port in rows:
@@ -144,6 +147,8 @@ def _tls() -> dict[str, Any]:
         }
     }
     if settings.SANDBOX_GATEWAY_CERTIFICATE:
+        # Traefik reads the files when the configuration changes, so a renewal must change it.
+        found["options"][f"certificate-{certificate.fingerprint()}"] = minimum
         pair = {
             "certFile": settings.SANDBOX_GATEWAY_CERTIFICATE,
             "keyFile": settings.SANDBOX_GATEWAY_KEY,

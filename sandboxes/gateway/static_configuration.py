@@ -12,6 +12,8 @@ from django.urls import reverse
 
 from sandboxes.gateway.routes import CERT_RESOLVER, HTTPS_ENTRY_POINT, POSTGRESQL_ENTRY_POINT
 
+HTTP_ENTRY_POINT = "web"
+
 POLL_INTERVAL = "400ms"
 POLL_TIMEOUT = "5s"
 MIN_TIME_BETWEEN_CHANGES = "50ms"
@@ -53,6 +55,11 @@ def configuration(
             },
         },
     }
+    if settings.SANDBOX_GATEWAY_HTTP_PORT:
+        found["entryPoints"][HTTP_ENTRY_POINT] = {
+            "address": f"{address}:{settings.SANDBOX_GATEWAY_HTTP_PORT}",
+            "http": {"redirections": {"entryPoint": {"to": HTTPS_ENTRY_POINT, "scheme": "https"}}},
+        }
     if settings.SANDBOX_GATEWAY_ACME_DNS:
         acme = {
             "email": settings.SANDBOX_GATEWAY_ACME_EMAIL,

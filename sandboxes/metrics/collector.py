@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from sandboxes import blueprints
 from sandboxes.core import capacity
+from sandboxes.gateway import certificate
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import (
@@ -62,6 +63,7 @@ class PortalCollector(Collector):
         in_maintenance = Maintenance.current().is_active
         yield _gauge("maintenance", "1 while the portal is in maintenance.", in_maintenance)
         yield from _engine(EngineStatus.current())
+        yield from _gateway()
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -169,3 +171,11 @@ def _engine(engine: EngineStatus) -> Iterable[Metric]:
         text = "Size of the disk that holds the sandboxes."
         yield _gauge("disk_size_bytes", text, engine.disk_total_mb * MEGABYTE)
         yield _gauge("disk_free_bytes", "Free space on this disk.", engine.disk_free_mb * MEGABYTE)
+
+
+def _gateway() -> Iterable[Metric]:
+    """Return when the gateway's certificate expires, if it is in a file."""
+    if current := certificate.read():
+        text = "Time at which the gateway's certificate expires."
+        at = current.not_valid_after_utc.timestamp()
+        yield _gauge("gateway_certificate_expiry_timestamp_seconds", text, at)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import datetime
 import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import time_machine
+from django.core.management import CommandError, call_command
 
 from sandboxes.checks.gateway import check_gateway, check_gateway_dns
 from sandboxes.gateway import development_ca
+from tests.harness.ports import reserve_port
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -82,9 +87,14 @@ def test_a_setting_that_cannot_work_is_refused(
 def test_a_certificate_must_have_its_own_key_and_be_current(
     settings: SettingsWrapper, tmp_path: Path
 ) -> None:
-    expired = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=366)
-    with time_machine.travel(expired):
+    now = datetime.datetime.now(datetime.UTC)
+    with time_machine.travel(now + datetime.timedelta(days=366)):
         assert "expired on" in problems()
+    with time_machine.travel(now - datetime.timedelta(days=1)):
+        assert "is valid only from" in problems()
+    with time_machine.travel(now + datetime.timedelta(days=355, minutes=-1)):
+        (warning,) = check_gateway()
+        assert (warning.id, "in 10 days" in warning.msg) == ("sandboxes.W031", True)
     settings.SANDBOX_GATEWAY_KEY = str(development_ca.write(tmp_path / "other", DOMAIN)[2])
     assert "isn't the key of" in problems()
 
@@ -93,3 +103,38 @@ def test_names_that_do_not_resolve_are_a_warning(settings: SettingsWrapper) -> N
     settings.SANDBOX_DOMAIN = "sandboxes.invalid"
     (warning,) = check_gateway_dns()
     assert warning.id == "sandboxes.W030"
+
+
+@contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Let reading a file fail, also for root."""
+    original = Path.read_bytes
+
+    def read_bytes(self: Path) -> bytes:
+        if self == path:
+            raise PermissionError
+        return original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_bytes)
+        yield
+
+
+def test_only_the_gateway_must_read_the_key(settings: SettingsWrapper, tmp_path: Path) -> None:
+    file = tmp_path / "traefik.yaml"
+    settings.SANDBOX_GATEWAY_HTTPS_PORT = reserve_port()
+    settings.SANDBOX_GATEWAY_POSTGRESQL_PORT = reserve_port()
+    with unreadable(Path(settings.SANDBOX_GATEWAY_KEY)):
+        assert check_gateway() == []
+        with pytest.raises(CommandError, match=r"SANDBOX_GATEWAY_KEY: .* let the gateway's user"):
+            call_command("gateway_config", file, skip_checks=True)
+    assert not file.exists()
+
+
+def test_a_port_of_another_program_is_refused(settings: SettingsWrapper, tmp_path: Path) -> None:
+    settings.SANDBOX_GATEWAY_HTTPS_PORT = reserve_port()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings.SANDBOX_GATEWAY_POSTGRESQL_PORT = port = other.getsockname()[1]
+        expected = rf"Port {port} is in use \(SANDBOX_GATEWAY_POSTGRESQL_PORT\). Stop the program"
+        with pytest.raises(CommandError, match=expected):
+            call_command("gateway_config", tmp_path / "traefik.yaml", skip_checks=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +18,10 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from sandboxes.gateway import development_ca
+from sandboxes.doctor import gateway as doctor
+from sandboxes.gateway import development_ca, listening
 from sandboxes.models import Sandbox, State
+from tests.doctor.findings import FINE, WRONG, levels, the_one
 from tests.gateway.traefik import EchoHandler, Gateway, echo_service, forwarding, traefik
 from tests.harness.ports import reserve_port
 from tests.helpers.scenarios import launch
@@ -46,6 +51,7 @@ def gateway(
     settings.SANDBOX_GATEWAY_TOKEN = "t" * 32
     settings.SANDBOX_GATEWAY_CERTIFICATE = str(certificate)
     settings.SANDBOX_GATEWAY_KEY = str(key)
+    settings.SANDBOX_GATEWAY_HTTP_PORT = reserve_port()
     settings.SANDBOX_GATEWAY_HTTPS_PORT = reserve_port()
     settings.SANDBOX_GATEWAY_POSTGRESQL_PORT = reserve_port()
     file = tmp_path / "traefik.yaml"
@@ -146,6 +152,36 @@ def test_a_name_works_on_its_reserved_port_while_the_sandbox_is_being_provisione
     Sandbox.objects.filter(pk=sandbox.pk).update(state=State.PROVISIONING)
     with echo_service(port_of(sandbox, "api")):
         until_routed(gateway, host_of(sandbox, "api"))
+
+
+def test_a_renewed_certificate_is_presented_without_a_restart(
+    gateway: Gateway, tmp_path: Path, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = partial(listening.presented_certificate, "127.0.0.1")
+    monkeypatch.setattr(listening, "presented_certificate", lambda _host: here())
+    assert levels(doctor.gateway()) == [FINE]
+    authority, certificate, key = development_ca.write(tmp_path / "renewed", DOMAIN)
+    for new, path in (
+        (certificate, settings.SANDBOX_GATEWAY_CERTIFICATE),
+        (key, settings.SANDBOX_GATEWAY_KEY),
+    ):
+        Path(path).write_bytes(new.read_bytes())
+    renewed = replace(gateway, authority=authority)
+    wait_for(lambda: renewed.presents_its_certificate(f"any.{DOMAIN}"), "it is presented", 5)
+    assert "expires on" in the_one(doctor.gateway(), FINE).message
+
+    call_command("gateway_config", tmp_path / "again.yaml", address="127.0.0.1")
+    monkeypatch.undo()
+    assert "doesn't answer" in the_one(doctor.gateway(), WRONG).message
+
+
+def test_plain_http_is_redirected(gateway: Gateway, settings: SettingsWrapper) -> None:
+    port = settings.SANDBOX_GATEWAY_HTTP_PORT
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(f"GET /a?b=c HTTP/1.1\r\nHost: any.{DOMAIN}\r\n\r\n".encode())
+        head = client.recv(4096).decode()
+    assert " 301 " in head or " 308 " in head
+    assert f"Location: https://any.{DOMAIN}:{gateway.https_port}/a?b=c" in head
 
 
 @pytest.mark.postgres

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 
 from sandboxes import actions
+from sandboxes.gateway import development_ca
 from sandboxes.metrics import outcomes
 from sandboxes.metrics.collector import PortalCollector
 from sandboxes.runtime import EngineRefused
@@ -36,8 +37,10 @@ PARTS = {
 
 
 @pytest.fixture
-def busy(alice, runtime, settings, clock) -> None:
+def busy(alice, runtime, settings, clock, tmp_path) -> None:
     """Produce a value for every metric."""
+    _, certificate, _ = development_ca.write(tmp_path, "sandboxes.example.net")
+    settings.SANDBOX_GATEWAY_CERTIFICATE = str(certificate)
     sandbox = launch(alice)
     settings.SANDBOX_POOL_SIZE = 1
     sweep()

@@ -10,7 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sandboxes.gateway import static_configuration
+from sandboxes.checks.gateway import check_gateway_dns
+from sandboxes.gateway import certificate, listening, static_configuration
 
 
 class Command(BaseCommand):
@@ -39,6 +40,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         if not settings.SANDBOX_DOMAIN or not settings.SANDBOX_GATEWAY_TOKEN:
             raise CommandError("Set SANDBOX_DOMAIN and SANDBOX_GATEWAY_TOKEN: docs/gateway.md.")
+        self._verify(options["address"])
         content = static_configuration.configuration(
             options["portal_url"], options["address"], options["acme_storage"]
         )
@@ -54,3 +56,17 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"Can't write {file}: {error.strerror}.") from None
         self.stdout.write(f"Wrote {file}.")
+
+    def _verify(self, address: str) -> None:
+        """Warn of what keeps names from working. Raises CommandError if the gateway can't start."""
+        found = [f"{port} is in use ({name})." for name, port in listening.taken_ports(address)]
+        if found:
+            raise CommandError(
+                f"Port {' Port '.join(found)} Stop the program that listens there, or choose "
+                "another port or --address."
+            )
+        if settings.SANDBOX_GATEWAY_CERTIFICATE:
+            for what, remedy in certificate.problems(settings.SANDBOX_DOMAIN, must_read_key=True):
+                raise CommandError(f"{what} {remedy}")
+        for message in check_gateway_dns():
+            self.stderr.write(self.style.WARNING(f"{message.msg} {message.hint}"))
