@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # The order matters: plugins come after those that they use.
 pytest_plugins = [
+    "tests.harness.garbage",
     "tests.harness.hypothesis_profiles",
     "tests.harness.http_clients",
     "tests.harness.databases",
