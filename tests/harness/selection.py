@@ -2,14 +2,16 @@
 
 Tests of test tools (marker `tools`) run only if selected by marker or path, long forms of tests
 (marker `exhaustive`) only if selected by marker. Slow files come first, so that no worker is left
-with one of them at the end. Every test that needs an engine or a browser
-is marked `slow`. With several workers, each runs all tests of a file, which share fixtures; a file
-that takes minutes is divided.
+with one of them at the end. Browsers use the processors, and most other slow tests wait for engines
+and timeouts, so both kinds alternate. Every test that needs an engine or a browser is marked
+`slow`. With several workers, each runs all tests of a file, which share fixtures.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,8 +55,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if not any(map(item.get_closest_marker, left_out))]
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    slow = {item.path: None for item in items if item.get_closest_marker("slow")}
+    browser = {item.path: None for item in items if item.get_closest_marker("browser")}
+    order = spread(list(browser), [path for path in slow if path not in browser])
+    position = {path: number for number, path in enumerate(order)}
+    items.sort(key=lambda item: position.get(item.path, len(position)))
+
+
+def spread(*groups: Sequence[Path]) -> list[Path]:
+    """Return the members of all groups in one list, each group spread evenly over it."""
+    places = [
+        ((number + 0.5) / len(group), member)
+        for group in groups
+        for number, member in enumerate(group)
+    ]
+    return [member for _, member in sorted(places)]
 
 
 def work_unit(nodeid: str) -> str:

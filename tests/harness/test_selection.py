@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.selection import work_unit
+from tests.harness.selection import spread, work_unit
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = "def test_quick(): pass"
@@ -58,6 +58,12 @@ def names(suite: Path, *options: str) -> list[str]:
 
 def test_slow_files_come_first_and_tests_of_test_tools_are_left_out(suite: Path) -> None:
     assert names(suite) == ["test_slow", "test_quick", "test_form[2]"]
+
+
+def test_browser_files_are_spread_over_the_other_slow_files() -> None:
+    browsers, others = [Path("b1"), Path("b2")], [Path(f"o{number}") for number in range(4)]
+    order = [path.name for path in spread(browsers, others)]
+    assert order == ["o0", "b1", "o1", "o2", "b2", "o3"]
 
 
 def test_tests_that_need_an_engine_are_slow(suite: Path) -> None:
