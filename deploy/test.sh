@@ -96,6 +96,13 @@ finish_store_tests() {
     $passed
 }
 
+# Compiles the tests while the static checks leave a processor idle. On a fresh machine, each process
+# of the tests would compile them.
+compile_tests() {
+    DJANGO_SETTINGS_MODULE=tests.settings nice python -m pytest -qq --collect-only >/dev/null 2>&1 &
+    compilation=$!
+}
+
 # Audits the packages in the background, since this waits for other hosts: it needs internet access,
 # and passes without it. Outside CI, run `make audit`.
 start_audit() {
@@ -112,20 +119,27 @@ finish_audit() {
 }
 
 stop_background() {
-    kill ${audit:+"$audit"} ${store_tests:+"$store_tests"} 2>/dev/null || true
+    kill ${audit:+"$audit"} ${compilation:+"$compilation"} ${store_tests:+"$store_tests"} \
+        2>/dev/null || true
     rm -f ${audit_output:+"$audit_output"} ${store_output:+"$store_output"}
 }
 
 STORES=${STORES:-both}
-PROCESSES=${PROCESSES:-2}
+PROCESSES=${PROCESSES:-3}
 ARGUMENTS=("$@")
-bash deploy/lint.sh
 trap stop_background EXIT
-[ -z "${CI:-}" ] || start_audit
-# Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
-export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 # Every process would compile all modules again.
 unset PYTHONDONTWRITEBYTECODE
+if [ -n "${CI:-}" ]; then
+    lock_checkout
+    ensure_test_packages
+    exec 9<&-
+    start_audit
+    compile_tests
+fi
+bash deploy/lint.sh
+# Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
+export DJANGO_SETTINGS_MODULE=tests.settings VAR_DIR="$VAR_DIR/tests"
 lock_checkout
 if [ -n "${CI:-}" ]; then
     ensure_engine
