@@ -347,7 +347,7 @@ KNOWN_OPERATIONS: list[Operation] = [
 ]
 
 CREATIONS = [("POST", "/containers/create"), ("POST", "/networks/create")]
-"""Operations whose bodies are drawn anew for each request."""
+"""Operations whose bodies are generated for each request."""
 
 
 @dataclass(frozen=True)
