@@ -26,6 +26,15 @@ Each sandbox has its own copy of this API, its own database, and its own API key
 
 All data is also in PostgreSQL, where you can read and change anything. A reset of the
 sandbox restores the original data.
+
+The parameter `scenario` of a launch chooses this data:
+
+| scenario | data |
+|---|---|
+| `standard` | 5 plans, 10 subscribers, 20 invoices, in every status. The default. |
+| `empty` | The plans only. |
+| `dunning` | Also 12 subscribers with failed payments; ten of them are past due. |
+| `large` | Also 1,000 subscribers with 3,000 invoices. |
 """
 
 INFO = {
