@@ -18,7 +18,15 @@ from sandboxes.actions.launch import (
     launchable_blueprints,
 )
 from sandboxes.actions.launch_options import parameters_to_repeat, validate_metadata
-from sandboxes.actions.manage import destroy, extend, rename, reset, retry_funding, touch
+from sandboxes.actions.manage import (
+    destroy,
+    extend,
+    record_heartbeat,
+    rename,
+    reset,
+    retry_funding,
+    touch,
+)
 
 __all__ = [
     "MAX_IDEMPOTENCY_KEY_LENGTH",
@@ -32,6 +40,7 @@ __all__ = [
     "parameters_to_repeat",
     "preview_credentials",
     "read_credentials",
+    "record_heartbeat",
     "rename",
     "reset",
     "retry_funding",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
+MIN_HEARTBEAT_SECONDS, MAX_HEARTBEAT_SECONDS = 30, 3600
 SHORTAGE_RETRY_DELAY = timedelta(minutes=5)
 
 
@@ -60,6 +61,8 @@ class LaunchRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Those that aren't the blueprint's defaults; not validated yet, as the metadata."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    heartbeat_seconds: int | None = None
+    """If set, the sandbox ends when its client has sent no heartbeat for so long."""
 
     @property
     def blueprint_name(self) -> str:
@@ -71,6 +74,8 @@ class LaunchRequest:
         parts: list[Any] = [self.blueprint, self.ttl_minutes, self.name]
         if self.parameters or self.metadata:
             parts += [self.parameters, self.metadata]
+        if self.heartbeat_seconds is not None:
+            parts += [{"heartbeat_seconds": self.heartbeat_seconds}]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -96,6 +101,7 @@ def _claim_or_create(
         "idle_minutes": own.idle_minutes,
         "parameters": validate_parameters(blueprint, request.parameters),
         "metadata": validate_metadata(request.metadata),
+        **_validate_heartbeat(request),
         "name": validate_name(request.name) or friendly_name({row.name for row in active}),
     }
     if blocker := limits.quota_blocker(user, own, active, status.engine, among=[blueprint]):
@@ -145,6 +151,19 @@ def _validate_ttl(request: LaunchRequest, user_limits: limits.Limits) -> int:
         message = f"Choose a lifetime from {shortest} to {longest} minutes."
         raise ValidationFailed("ttl_minutes", message)
     return request.ttl_minutes
+
+
+def _validate_heartbeat(request: LaunchRequest) -> dict[str, Any]:
+    seconds = request.heartbeat_seconds
+    if seconds is None:
+        return {}
+    if not MIN_HEARTBEAT_SECONDS <= seconds <= MAX_HEARTBEAT_SECONDS:
+        message = f"Choose from {MIN_HEARTBEAT_SECONDS} to {MAX_HEARTBEAT_SECONDS} seconds."
+        raise ValidationFailed("heartbeat_seconds", message)
+    return {
+        "heartbeat_seconds": seconds,
+        "heartbeat_expires_at": clock.now() + timedelta(seconds=seconds),
+    }
 
 
 def validate_name(name: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 EXTEND_NOT_RUNNING = "Only a running sandbox can be extended; this one is {state}."
 KEEP_ALIVE_NOT_RUNNING = "Only a running sandbox can be kept alive; this one is {state}."
+HEARTBEAT_ENDED = "Only an active sandbox takes heartbeats; this one is {state}."
 RESET_NOT_RUNNING = "Only a running sandbox can be reset; this one is {state}."
 
 
@@ -77,6 +78,20 @@ def touch(sandbox: Sandbox, actor: User) -> None:
         _record_activity(row)
         journal.record(row, EventKind.TOUCHED, "Idle timer reset.", actor=actor)
     sandbox.refresh_from_db()
+
+
+def record_heartbeat(sandbox: Sandbox) -> None:
+    """Record that the client of the sandbox still uses it.
+
+    Raises StateConflict if the sandbox has ended, or was launched without heartbeats.
+    """
+    if sandbox.heartbeat_seconds is None:
+        raise StateConflict("This sandbox was launched without heartbeat_seconds.")
+    due = clock.now() + timedelta(seconds=sandbox.heartbeat_seconds)
+    if not Sandbox.objects.active().filter(pk=sandbox.pk).update(heartbeat_expires_at=due):
+        sandbox.refresh_from_db()
+        raise StateConflict(HEARTBEAT_ENDED.format(state=sandbox.state))
+    sandbox.heartbeat_expires_at = due
 
 
 def rename(sandbox: Sandbox, name: str, actor: User) -> None:

@@ -68,6 +68,7 @@ def launch_sandbox(
         body.name or "",
         body.parameters or {},
         body.metadata or {},
+        body.heartbeat_seconds,
     )
     sandbox, is_new = actions.launch_sandbox(request.auth, launch, idempotency_key)
     if not is_new:

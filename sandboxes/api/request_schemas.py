@@ -53,6 +53,11 @@ class Launch(RequestBody):
         "characters.",
         json_schema_extra={"maxProperties": MAX_METADATA_PAIRS},
     )
+    heartbeat_seconds: int | None = Field(
+        default=None,
+        description="Ends the sandbox when no heartbeat has come for so long, from 30 to 3600 "
+        "seconds: if your program is killed, its sandbox doesn't stay.",
+    )
 
 
 class Rename(RequestBody):

@@ -16,6 +16,7 @@ from sandboxes.api.routing import StrictRouter, map_parameter, read_map
 from sandboxes.core.launch_eta import EtaCalculator
 from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.representations import schemas, serializers
+from sandboxes.representations.connections import connections
 
 router = StrictRouter(tags=["Sandboxes"])
 
@@ -131,6 +132,36 @@ def touch_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     sandbox = get_owned_sandbox(request, sandbox_id)
     actions.touch(sandbox, request.auth)
     return serializers.sandbox(sandbox)
+
+
+@router.post(
+    "/sandboxes/{sandbox_id}/heartbeat",
+    auth=LAUNCH,
+    response=responses(200, schemas.Heartbeat, 404, 409),
+)
+def send_heartbeat(request: ApiRequest, sandbox_id: str) -> schemas.Heartbeat:
+    """Keep a sandbox that was launched with `heartbeat_seconds`. The idle timer goes on."""
+    sandbox = get_owned_sandbox(request, sandbox_id)
+    actions.record_heartbeat(sandbox)
+    assert sandbox.heartbeat_expires_at
+    return schemas.Heartbeat(
+        state=models.State(sandbox.state), heartbeat_expires_at=sandbox.heartbeat_expires_at
+    )
+
+
+@router.get(
+    "/sandboxes/{sandbox_id}/connections",
+    auth=ALL,
+    response=responses(200, schemas.Connections, 404, 409),
+)
+def read_connections(
+    request: ApiRequest, response: HttpResponse, sandbox_id: str
+) -> schemas.Connections:
+    """Return how to use a running sandbox, credentials included. This is recorded."""
+    response["Cache-Control"] = "no-store"
+    sandbox = get_owned_sandbox(request, sandbox_id)
+    credentials = actions.read_credentials(sandbox, request.auth)
+    return connections(sandbox, credentials)
 
 
 @router.post(

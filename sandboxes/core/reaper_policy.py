@@ -57,7 +57,8 @@ class Decision:
 
     @property
     def is_deadline(self) -> bool:
-        return self.action is Action.EXPIRE and self.reason in (EndReason.EXPIRED, EndReason.IDLE)
+        deadlines = (EndReason.EXPIRED, EndReason.IDLE, EndReason.HEARTBEAT)
+        return self.action is Action.EXPIRE and self.reason in deadlines
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decisio
     if sandbox.state == State.RUNNING:
         return (
             _expired(sandbox, now)
+            or _abandoned(sandbox, now)
             or _claimed_twice(sandbox, observation)
             # Before anything that an interrupted reset may have left broken.
             or _overdue_reset(sandbox, now, leased)
@@ -95,7 +97,7 @@ def decide(sandbox: Sandbox, observation: Observation, now: datetime) -> Decisio
             or _idle(sandbox, observation, now)
             or _warning(sandbox, observation, now)
         )
-    return None if leased else _unfinished_launch(sandbox, now)
+    return _abandoned(sandbox, now) or (None if leased else _unfinished_launch(sandbox, now))
 
 
 def _decide_pooled(
@@ -146,6 +148,14 @@ def _unfinished_launch(sandbox: Sandbox, now: datetime) -> Decision | None:
 def _expired(sandbox: Sandbox, now: datetime) -> Decision | None:
     if sandbox.expires_at and sandbox.expires_at <= now:
         return Decision(Action.EXPIRE, "Its lifetime ended.", EndReason.EXPIRED)
+    return None
+
+
+def _abandoned(sandbox: Sandbox, now: datetime) -> Decision | None:
+    """End a sandbox whose client has stopped without destroying it."""
+    if sandbox.heartbeat_expires_at and sandbox.heartbeat_expires_at <= now:
+        message = f"Its client sent no heartbeat for {sandbox.heartbeat_seconds} seconds."
+        return Decision(Action.EXPIRE, message, EndReason.HEARTBEAT)
     return None
 
 

@@ -33,6 +33,7 @@ class EndReason(models.TextChoices):
     OPERATOR = "operator", "destroyed by an operator"
     EXPIRED = "expired", "expired"
     IDLE = "idle", "idle timeout"
+    HEARTBEAT = "heartbeat", "no heartbeat"
     PROVISION_FAILED = "provision_failed", "failed to start"
     CRASHED = "crashed", "service crashed"
     OUT_OF_MEMORY = "out_of_memory", "out of memory"

@@ -140,6 +140,9 @@ class Sandbox(models.Model):
     expires_at = models.DateTimeField(null=True)
     hard_cap_at = models.DateTimeField(null=True)
     last_activity_at = models.DateTimeField(null=True)
+    heartbeat_seconds = models.PositiveSmallIntegerField(null=True, editable=False)
+    """How long it outlives its client, which sends heartbeats; None if none are expected."""
+    heartbeat_expires_at = models.DateTimeField(null=True, editable=False)
 
     end_reason = models.CharField(max_length=20, choices=EndReason, blank=True, editable=False)
     end_message = models.TextField(blank=True, editable=False)

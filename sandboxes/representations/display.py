@@ -44,6 +44,7 @@ ADVICE: dict[str, str] = {
     ),
     EndReason.DISK_FULL: "Launch a new sandbox, and write less data to it.",
     EndReason.LOST: "This wasn't caused by you. Launch again.",
+    EndReason.HEARTBEAT: "The program that launched it stopped, or lost its connection.",
     EndReason.IDLE: (
         "Requests to the sandbox keep it running, and so does “Keep alive”. Launch again to go on."
     ),

@@ -98,6 +98,10 @@ class Sandbox(Schema):
         description="Highest usage of an ended sandbox; null if there were no samples."
     )
     extension: Extension
+    heartbeat_seconds: int | None = Field(
+        description="How long it outlives its client; null if it expects no heartbeats."
+    )
+    heartbeat_expires_at: datetime | None
     reset_pending: bool
     parameters: dict[str, str | int | bool] = Field(
         description="What was chosen at launch, and the defaults of the blueprint's others."
@@ -134,6 +138,28 @@ class Credentials(BaseModel):
     api_key: str | None = None
     database_url: str | None = None
     stellar_secret: str | None = None
+
+
+class ApiAccess(Schema):
+    url: str
+    headers: dict[str, str] = Field(description="Headers that authenticate; may be empty.")
+
+
+class Connections(Schema):
+    """How to use a running sandbox. Contains credentials."""
+
+    apis: dict[str, ApiAccess] = Field(description="HTTP endpoints, by their names.")
+    databases: dict[str, str] = Field(
+        description="URLs of databases, with credentials, by the names of those."
+    )
+    variables: dict[str, str] = Field(
+        description="All URLs and credentials, as the portal's `.env` file names them."
+    )
+
+
+class Heartbeat(Schema):
+    state: State
+    heartbeat_expires_at: datetime = Field(description="When the sandbox ends without another.")
 
 
 class Event(Schema):

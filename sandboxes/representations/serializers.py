@@ -41,6 +41,8 @@ def sandbox(
         advice=display.advice(row),
         peak=usage_schemas.Peak(**row.peak) if row.peak else None,
         extension=schemas.Extension(used=quote.used, max_minutes=quote.max_minutes),
+        heartbeat_seconds=row.heartbeat_seconds,
+        heartbeat_expires_at=row.heartbeat_expires_at if row.is_active else None,
         reset_pending=row.reset_requested_at is not None,
         parameters=row.parameters,
         metadata=row.metadata,

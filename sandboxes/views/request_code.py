@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sandboxes.blueprints.auth import Auth, AuthType
+from sandboxes.representations.connections import variable_name
 
 JSON = ("Content-Type", "application/json")
 IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
@@ -48,11 +49,6 @@ class Call:
     headers: Sequence[tuple[str, str]] = ()
     body: str = ""
     returns_json: bool = True
-
-
-def variable_name(name: str) -> str:
-    """Return the name of an endpoint or a credential as an environment variable."""
-    return re.sub(r"\W", "_", name).upper()
 
 
 def curl(call: Call, access: Access) -> str:

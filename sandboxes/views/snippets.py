@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from sandboxes import actions
 from sandboxes.blueprints import Blueprint, find_for_sandbox
 from sandboxes.representations import labels
-from sandboxes.views.database_commands import client_and_command, is_database
+from sandboxes.representations.connections import database_urls, environment_variables
+from sandboxes.representations.database_commands import client_and_command, is_database
 from sandboxes.views.request_code import (
     Access,
     Call,
@@ -18,7 +19,6 @@ from sandboxes.views.request_code import (
     curl,
     javascript,
     python,
-    variable_name,
 )
 from sandboxes.views.sandbox_card import Card
 
@@ -112,10 +112,7 @@ def _database_commands(
     blueprint: Blueprint, card: Card, credentials: Mapping[str, str]
 ) -> Iterator[Snippet]:
     """Yield a command for each database: with its credentials, if there are any."""
-    opened = {blueprint.credentials[name].endpoint for name in blueprint.credentials}
-    urls = dict(credentials) | {
-        name: url for name, url in card.endpoints.items() if url and name not in opened
-    }
+    urls = database_urls(blueprint, card.endpoints, credentials)
     found = {name: made for name, url in urls.items() if (made := client_and_command(url))}
     counts = Counter(client for client, _ in found.values())
     for name, (client, command) in found.items():
@@ -126,12 +123,5 @@ def _database_commands(
 
 def env_file_text(card: Card, credentials: Mapping[str, str]) -> str:
     """Return the sandbox's URLs and credentials as lines of a `.env` file."""
-    values = {
-        f"{variable_name(name).removesuffix('_URL')}_URL": url.rstrip("/")
-        for name, url in card.endpoints.items()
-        if url
-    }
-    values |= {variable_name(name): value for name, value in credentials.items()}
-    if card.sandbox.stellar_public_key:
-        values["STELLAR_PUBLIC_KEY"] = card.sandbox.stellar_public_key
+    values = environment_variables(card.sandbox, card.endpoints, credentials)
     return "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import call_command
 
 from sandboxes.models import Sandbox, State
 from tests.helpers.api_client import ApiClient, assert_problem
@@ -33,6 +34,8 @@ ADDED = {
     "peak",
     "parameters",
     "metadata",
+    "heartbeat_seconds",
+    "heartbeat_expires_at",
 }
 
 
@@ -182,6 +185,50 @@ def test_a_touch_resets_the_idle_timer(
     assert answer.status_code == 200
     assert answer.json()["idle_expires_at"] > running["idle_expires_at"]
     assert answer.json()["expires_at"] == running["expires_at"]
+
+
+def test_a_sandbox_ends_with_its_client(program: ApiClient, clock: Clock) -> None:
+    sandbox = program.launch(heartbeat_seconds=60)
+    for _ in range(3):
+        clock.forward(seconds=50)
+        answer = program.post(path(sandbox, "/heartbeat"))
+        assert answer.status_code == 200
+        call_command("reap_sandboxes")
+    found = program.look(sandbox)
+    assert found["state"] == "running"
+    assert found["heartbeat_expires_at"] == answer.json()["heartbeat_expires_at"]
+    assert found["idle_expires_at"] == sandbox["idle_expires_at"]
+
+    clock.forward(seconds=60)
+    call_command("reap_sandboxes")
+    ended = program.look(sandbox)
+    assert (ended["state"], ended["end_reason"]) == ("destroyed", "heartbeat")
+    assert ended["end_message"] == "Its client sent no heartbeat for 60 seconds."
+    assert_problem(program.post(path(sandbox, "/heartbeat")), 409, "destroyed")
+
+
+def test_heartbeats_have_bounds_and_must_be_chosen_at_launch(
+    program: ApiClient, running: dict[str, Any]
+) -> None:
+    for seconds in (29, 3601):
+        answer = program.post("/sandboxes", {"heartbeat_seconds": seconds})
+        assert_problem(answer, 422, "heartbeat_seconds", "from 30 to 3600 seconds")
+    assert_problem(program.post(path(running, "/heartbeat")), 409, "without heartbeat_seconds")
+
+
+def test_connections_tell_how_to_use_a_sandbox(program: ApiClient, running: dict[str, Any]) -> None:
+    answer = program.get(path(running, "/connections"))
+    assert answer["Cache-Control"] == "no-store"
+    found = answer.json()
+    keys = program.get(path(running, "/credentials")).json()
+    assert found["apis"]["api"] == {
+        "url": running["endpoints"]["api"],
+        "headers": {"Authorization": f"Bearer {keys['api_key']}"},
+    }
+    assert found["databases"] == {"database_url": keys["database_url"]}
+    assert found["variables"]["API_KEY"] == keys["api_key"]
+    assert found["variables"]["API_URL"] == running["endpoints"]["api"].rstrip("/")
+    assert event_kinds(program, running).count("credentials_read") == 2
 
 
 def test_reading_a_sandbox_is_not_activity(

@@ -58,6 +58,7 @@ NEARLY_OVER = {"expires_at": ahead(minutes=4)}
 
 EXPIRED = (Action.EXPIRE, EndReason.EXPIRED)
 IDLE_OUT = (Action.EXPIRE, EndReason.IDLE)
+ABANDONED = (Action.EXPIRE, EndReason.HEARTBEAT)
 CLOSED = (Action.EXPIRE, EndReason.OPERATOR)
 LOST = (Action.FAIL, EndReason.LOST)
 CRASHED = (Action.FAIL, EndReason.CRASHED)
@@ -106,6 +107,26 @@ TABLE = {
         None,
     ),
     "a removal waits for the engine": (row(**DESTROYING), UNREACHABLE, None),
+    "a sandbox whose client went silent ends": (
+        row(heartbeat_seconds=60, heartbeat_expires_at=NOW),
+        UNREACHABLE,
+        ABANDONED,
+    ),
+    "a launch whose client went silent ends, also while a worker provisions it": (
+        row(
+            **PROVISIONING,
+            leased_until=ahead(seconds=1),
+            heartbeat_seconds=60,
+            heartbeat_expires_at=NOW,
+        ),
+        ABSENT,
+        ABANDONED,
+    ),
+    "a sandbox stays between heartbeats": (
+        row(heartbeat_seconds=60, heartbeat_expires_at=ahead(seconds=1)),
+        seen(),
+        None,
+    ),
     "an expired sandbox ends": (row(expires_at=NOW), seen(), EXPIRED),
     "an expired sandbox ends during an engine outage": (row(expires_at=NOW), UNREACHABLE, EXPIRED),
     "expiry takes precedence over a failure": (row(expires_at=NOW), ABSENT, EXPIRED),

@@ -16,8 +16,8 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.models import Sandbox
+from sandboxes.representations.database_commands import client_and_command
 from sandboxes.views import request_code
-from sandboxes.views.database_commands import client_and_command
 from sandboxes.views.request_code import Access, Call, curl
 from tests.fakes.sandbox_api import SandboxApi, billing_document, with_api_address
 from tests.harness.ports import reserve_port

@@ -1,0 +1,60 @@
+"""How programs use a running sandbox: URLs, headers and environment variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sandboxes.blueprints import Blueprint, find_for_sandbox
+from sandboxes.models import Sandbox
+from sandboxes.representations import display, schemas
+from sandboxes.representations.database_commands import is_database
+
+
+def variable_name(name: str) -> str:
+    """Return the name of an endpoint or a credential as an environment variable."""
+    return re.sub(r"\W", "_", name).upper()
+
+
+def environment_variables(
+    sandbox: Sandbox, endpoints: Mapping[str, str | None], credentials: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the sandbox's URLs and credentials by the names that `.env` files use."""
+    found = {
+        f"{variable_name(name).removesuffix('_URL')}_URL": url.rstrip("/")
+        for name, url in endpoints.items()
+        if url
+    }
+    found |= {variable_name(name): value for name, value in credentials.items()}
+    if sandbox.stellar_public_key:
+        found["STELLAR_PUBLIC_KEY"] = sandbox.stellar_public_key
+    return found
+
+
+def database_urls(
+    blueprint: Blueprint, endpoints: Mapping[str, str | None], credentials: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the URLs of databases: those with credentials, and of endpoints that need none."""
+    opened = {blueprint.credentials[name].endpoint for name in blueprint.credentials}
+    urls = dict(credentials) | {
+        name: url for name, url in endpoints.items() if url and name not in opened
+    }
+    return {name: url for name, url in urls.items() if is_database(url)}
+
+
+def connections(sandbox: Sandbox, credentials: Mapping[str, str]) -> schemas.Connections:
+    """Return how to use a running sandbox; `credentials` are those that its owner has read."""
+    blueprint, endpoints = find_for_sandbox(sandbox), display.endpoints(sandbox)
+    apis = {
+        name: schemas.ApiAccess(
+            url=endpoints[name] or "",
+            headers=dict(endpoint.auth.headers(credentials.get(endpoint.auth.credential, ""))),
+        )
+        for name, endpoint in (blueprint.endpoints.items() if blueprint else ())
+        if endpoint.is_http
+    }
+    return schemas.Connections(
+        apis=apis,
+        databases=database_urls(blueprint, endpoints, credentials) if blueprint else {},
+        variables=environment_variables(sandbox, endpoints, credentials),
+    )
