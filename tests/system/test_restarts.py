@@ -66,7 +66,14 @@ class Processes:
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
-    settings = {"SANDBOX_RUNTIME": "process", "WEB_GRACEFUL_SECONDS": "60", "REAPER_SECONDS": "2"}
+    settings = {
+        "SANDBOX_RUNTIME": "process",
+        # Sandboxes of one small process.
+        "SANDBOX_BLUEPRINTS_DIR": str(ROOT / "tests" / "products"),
+        "SANDBOX_DEFAULT_BLUEPRINT": "notes",
+        "WEB_GRACEFUL_SECONDS": "60",
+        "REAPER_SECONDS": "2",
+    }
     with running_portal(tmp_path, (), **settings) as portal, closing(Processes(portal)) as started:
         for name in ("web", "worker", "reaper"):
             started.start(name)
