@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,6 @@ def commands(text: str) -> str:
     match = re.search(re.escape(text) + r".*?```sh\n(.*?)```", GUIDE, re.DOTALL)
     assert match, text
     return match[1]
-
-
-@pytest.fixture
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    with running_portal(tmp_path_factory.mktemp("var"), SANDBOX_RUNTIME="process") as running:
-        yield running
 
 
 def on_postgres(portal: Portal) -> bool:
@@ -73,65 +68,71 @@ LOSE_DATABASE = {
 }
 
 
+@dataclass
+class Restored:
+    """A portal that was restored from a backup, and sandboxes from before and after it."""
+
+    portal: Portal
+    kept: dict[str, Any]
+    destroyed_later: dict[str, Any]
+    used_later: dict[str, Any]
+    """In the pool at the time of the backup."""
+    launched_later: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
+    options = {"SANDBOX_RUNTIME": "process", "SANDBOX_POOL_SIZE": "1"}
+    backup = tmp_path_factory.mktemp("backup")
+    with running_portal(tmp_path_factory.mktemp("var"), **options) as portal:
+        store = "PostgreSQL" if on_postgres(portal) else "SQLite"
+        with portal.client("developer") as client, portal.client("developer2") as other:
+            kept, destroyed = launch(client), launch(client)
+            with closing(Console(portal.environment)) as console:
+                console.sweep()
+                wait_for(lambda: pooled(console), "a sandbox is in the pool")
+                waiting = pooled(console)
+            run(portal, commands(f"Back up {store}"), backup)
+            client.delete(f"/sandboxes/{destroyed['id']}")
+            used = launch(client)
+            assert [used["id"]] == waiting
+            launched = launch(other)
+        portal.stop()
+        run(portal, LOSE_DATABASE[on_postgres(portal)], backup)
+        run(portal, commands(f"Restore {store}"), backup)
+        with closing(Console(portal.environment)) as console:
+            console.run(PREPARE)
+            # The first sweep finds sandboxes missing from the engine, the second confirms it.
+            console.sweep()
+            console.sweep()
+        portal.start()
+        yield Restored(portal, kept, destroyed, used, launched)
+
+
+def pooled(console: Console) -> list[str]:
+    """Return the IDs of the sandboxes that wait in the pool."""
+    ids = "Sandbox.objects.pooled().values_list('public_id', flat=True)"
+    return console.run(f"from sandboxes.models import Sandbox; print(*{ids})").split()
+
+
 @pytest.mark.store
-def test_after_a_restore_the_sandboxes_match_the_database(portal: Portal, tmp_path: Path) -> None:
-    store = "PostgreSQL" if on_postgres(portal) else "SQLite"
-    with portal.client("developer") as client:
-        kept, ended = launch(client), launch(client)
-        run(portal, commands(f"Back up {store}"), tmp_path / "backup")
-        client.delete(f"/sandboxes/{ended['id']}")
-        launched_later = launch(client)
-    portal.stop()
-    run(portal, LOSE_DATABASE[on_postgres(portal)], tmp_path / "backup")
-    run(portal, commands(f"Restore {store}"), tmp_path / "backup")
-    with closing(Console(portal.environment)) as console:
-        console.run(PREPARE)
-        # The first sweep finds sandboxes missing from the engine, the second confirms it.
-        console.sweep()
-        console.sweep()
-    portal.start()
-    with portal.client("developer") as client:
+def test_after_a_restore_the_sandboxes_match_the_database(restored: Restored) -> None:
+    kept, destroyed = restored.kept, restored.destroyed_later
+    used, launched = restored.used_later, restored.launched_later
+    with restored.portal.client("developer") as client:
         assert fetch(client, kept)["state"] == "running"
-        assert fetch(client, ended)["end_reason"] == "lost"
-        assert client.get(f"/sandboxes/{launched_later['id']}").status_code == 404
+        assert fetch(client, destroyed)["end_reason"] == "lost"
         keys = client.get(f"/sandboxes/{kept['id']}/credentials").json()
         bearer = {"Authorization": f"Bearer {keys['api_key']}"}
         assert httpx2.get(f"{kept['endpoints']['api']}/v1/plans", headers=bearer).is_success
-    assert portal.sandboxes() == {kept["id"]}
+    with restored.portal.client("developer2") as client:
+        assert client.get(f"/sandboxes/{launched['id']}").status_code == 404
+    known = {one["id"] for one in (kept, destroyed, used, launched)}
+    assert restored.portal.sandboxes() & known == {kept["id"]}
 
 
-@pytest.fixture
-def pooling_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    options = {"SANDBOX_RUNTIME": "process", "SANDBOX_POOL_SIZE": "1"}
-    with running_portal(tmp_path_factory.mktemp("var"), **options) as running:
-        yield running
-
-
-def test_a_sandbox_used_after_the_backup_is_not_launched_again(
-    pooling_portal: Portal, tmp_path: Path
-) -> None:
-    portal = pooling_portal
-    store = "PostgreSQL" if on_postgres(portal) else "SQLite"
-    with closing(Console(portal.environment)) as console:
-        console.sweep()
-        wait_for(portal.sandboxes, "a sandbox is in the pool")
-        (waiting,) = portal.sandboxes()
-        wait_for(lambda: is_pooled(console, waiting), "the sandbox is ready")
-    run(portal, commands(f"Back up {store}"), tmp_path / "backup")
-    with portal.client("developer") as client:
-        assert launch(client)["id"] == waiting
-    portal.stop()
-    run(portal, LOSE_DATABASE[on_postgres(portal)], tmp_path / "backup")
-    run(portal, commands(f"Restore {store}"), tmp_path / "backup")
-    with closing(Console(portal.environment)) as console:
-        console.run(PREPARE)
-        console.sweep()
-    portal.start()
-    with portal.client("operator") as client:
-        assert launch(client)["id"] != waiting
-    assert waiting not in portal.sandboxes()
-
-
-def is_pooled(console: Console, sandbox_id: str) -> bool:
-    query = f"Sandbox.objects.pooled().filter(public_id='{sandbox_id}').exists()"
-    return console.run(f"from sandboxes.models import Sandbox; print({query})").strip() == "True"
+def test_a_sandbox_used_after_the_backup_is_not_launched_again(restored: Restored) -> None:
+    used = restored.used_later
+    with restored.portal.client("operator") as client:
+        assert launch(client)["id"] != used["id"]
+    assert used["id"] not in restored.portal.sandboxes()
