@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from sandboxes import stellar
 from sandboxes.authoring.errors import AuthoringError
 from sandboxes.authoring.locations import MAX_NAME_LENGTH
 from sandboxes.blueprints import Blueprint, addresses, folders
+from sandboxes.blueprints.parameters import InvalidValue, Value, variable_texts
 from sandboxes.lib import clock
 from sandboxes.preparation import images
 from sandboxes.runtime import (
@@ -111,6 +112,23 @@ def load(folder: Path, name: str) -> Blueprint:
     return inspection.blueprint
 
 
+def parse_parameters(blueprint: Blueprint, words: Iterable[str]) -> dict[str, Value]:
+    """Return the values of `NAME=VALUE` arguments. Raises AuthoringError."""
+    values = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        if name not in blueprint.parameters:
+            known = ", ".join(blueprint.parameters) or "none"
+            raise AuthoringError(f"Unknown parameter {name}.", f"The blueprint has: {known}.")
+        try:
+            values[name] = blueprint.parameters[name].parse(text)
+        except InvalidValue as error:
+            raise AuthoringError(
+                f"The parameter {name} has an invalid value.", str(error)
+            ) from None
+    return values
+
+
 @dataclass
 class Trial:
     """One launch of a blueprint. Leave the `running` block to remove it."""
@@ -118,6 +136,8 @@ class Trial:
     blueprint: Blueprint
     runtime: Runtime
     log: Log
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    """Values other than the blueprint's defaults."""
     keep: bool = False
     log_lines: int = LOG_LINES
     outcome: Outcome = field(init=False)
@@ -180,6 +200,7 @@ class Trial:
     def _spec(self) -> SandboxSpec:
         values = self._secrets = self.blueprint.new_secrets()
         variables = {
+            **variable_texts(self.parameters),
             **values,
             "SANDBOX_ID": self.id,
             "SANDBOX_LAUNCHED_AT": clock.now().isoformat(),

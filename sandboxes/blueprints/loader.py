@@ -71,8 +71,8 @@ def inspect(folder: Path, memory_mb: int, cpus: float, name: str = "") -> Inspec
     """
     findings = Findings()
     # The paths of files that it extends or includes start from its own.
-    inspector = _Inspector(folder.absolute(), name or folder.name, findings)
-    blueprint = inspector.blueprint(memory_mb, cpus)
+    absolute = folder.absolute()
+    blueprint = _Inspector(absolute, name or absolute.name, findings).blueprint(memory_mb, cpus)
     problems = findings.sorted_problems()
     return Inspection(
         None if problems else blueprint,

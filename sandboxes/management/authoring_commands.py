@@ -43,6 +43,13 @@ def add_parsers(commands: Any) -> None:
         "try", help="launch a blueprint once, reset it, measure it, and remove it"
     )
     trying.add_argument("path", nargs="?", metavar="PATH", help="its folder, or its Compose file")
+    trying.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a value other than the default; can be repeated",
+    )
     trying.add_argument("--keep", action="store_true", help="leave the sandbox running")
     trying.add_argument(
         "--remove",
@@ -151,7 +158,8 @@ def _run_trial(
     with _explained(terminal):
         blueprint = trial.load(report.folder, report.name)
         others = trial.kept(runtime)
-        run = trial.Trial(blueprint, runtime, log, keep=options["keep"])
+        parameters = trial.parse_parameters(blueprint, options["parameter"])
+        run = trial.Trial(blueprint, runtime, log, parameters, keep=options["keep"])
         run.prepare()
         with run.running() as outcome:
             pass

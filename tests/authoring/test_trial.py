@@ -121,6 +121,32 @@ def test_an_interruption_removes_everything(folder, runtime, monkeypatch, number
     assert signal.getsignal(number) == before
 
 
+def test_a_trial_takes_values_of_parameters(tmp_path, runtime, monkeypatch) -> None:
+    content = tiny()
+    content["x-sandbox"]["parameters"] = {
+        "size": {"type": "integer", "default": 1, "maximum": 9},
+        "debug": {"type": "boolean", "default": False},
+    }
+    content["services"]["web"]["command"] = "serve ${size} ${debug}"
+    folder = str(write(tmp_path, content))
+    created = []
+    create = runtime.create
+
+    def record(spec: Any, *rest: Any) -> Any:
+        created.append(spec)
+        return create(spec, *rest)
+
+    monkeypatch.setattr(runtime, "create", record)
+
+    run_trial(folder, "--parameter", "size=3")
+
+    assert list(created[0].services[0].command) == ["serve", "3", "false"]
+    with pytest.raises(CommandError, match=r"Unknown parameter colour\. The blueprint has: size"):
+        run_trial(folder, "--parameter", "colour=red")
+    with pytest.raises(CommandError, match=r"size has an invalid value\. Must be from"):
+        run_trial(folder, "--parameter", "size=10")
+
+
 def test_a_missing_image_is_explained_before_anything_is_launched(folder, runtime) -> None:
     runtime.missing_images.add("sandboxportal/try-tiny-web")
     with pytest.raises(CommandError, match="doesn't have the image sandboxportal/try-tiny-web"):
