@@ -68,7 +68,7 @@ def _unpack_tar(archive: Path, writer: Writer) -> None:
             elif member.issym():
                 writer.link(name, member.linkname)
             elif member.isreg() and (content := tar.extractfile(member)):
-                _require_room(writer.budget, member.size)
+                writer.budget.require_room(member.size)
                 writer.file(name, content, executable=bool(member.mode & stat.S_IXUSR))
             else:
                 writer.refuse(name)
@@ -89,7 +89,7 @@ def _unpack_zip(archive: Path, writer: Writer) -> None:
             elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                 writer.refuse(name)
             else:
-                _require_room(writer.budget, entry.file_size)
+                writer.budget.require_room(entry.file_size)
                 with container.open(entry) as content:
                     writer.file(name, content, executable=bool(mode & stat.S_IXUSR))
 
@@ -98,12 +98,6 @@ def _name(text: str) -> PurePosixPath | None:
     """Return the path of an entry; None if it isn't needed."""
     name = PurePosixPath(text)
     return None if not name.parts or IGNORED & {*name.parts} else name
-
-
-def _require_room(budget: Budget, size: int) -> None:
-    """Refuse a file that is larger than the budget before any of it is written."""
-    if budget.bytes + size > budget.max_bytes:
-        budget.add_bytes(size)
 
 
 @contextmanager

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters, which could change what a terminal shows."""
+    return "".join(one if one.isprintable() or one in "\n\t" else UNPRINTABLE for one in text)
+
 
 class AuthoringError(Exception):
     """Something couldn't be done with a blueprint; `remedy` says what to do."""

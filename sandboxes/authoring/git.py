@@ -20,11 +20,15 @@ KEPT_VARIABLES = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"),
 )
 """Of the environment. Others could make git run programs or send credentials."""
+SILENCE_SECONDS = 20.0
+"""A server that sends nothing for this long is taken to be away."""
 OPTIONS = {
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",
     "credential.helper": "",
     "http.followRedirects": "initial",
+    "http.lowSpeedLimit": "1",
+    "http.lowSpeedTime": f"{SILENCE_SECONDS:.0f}",
     "protocol.allow": "never",
     "protocol.https.allow": "always",
     "submodule.recurse": "false",
@@ -88,7 +92,8 @@ def _run(command: list[str], home: Path, target: Path) -> tuple[int, str]:
         "GIT_ASKPASS": "true",
         "GIT_LFS_SKIP_SMUDGE": "1",
     }
-    deadline = time.monotonic() + MAX_SECONDS
+    start = time.monotonic()
+    packs = target / ".git" / "objects" / "pack"
     log = home / "output"
     with log.open("wb") as output:
         try:
@@ -105,7 +110,13 @@ def _run(command: list[str], home: Path, target: Path) -> tuple[int, str]:
             raise AuthoringError("git isn't installed.", "Install it.") from error
         try:
             while process.poll() is None:
-                if time.monotonic() > deadline:
+                seconds = time.monotonic() - start
+                if seconds > SILENCE_SECONDS and not any(packs.glob("*")):
+                    raise AuthoringError(
+                        f"The server didn't answer within {SILENCE_SECONDS:.0f} seconds.",
+                        "Check the address and the network.",
+                    )
+                if seconds > MAX_SECONDS:
                     raise AuthoringError(
                         f"Cloning took more than {MAX_SECONDS:.0f} seconds.",
                         "Clone the repository yourself, and import the folder.",

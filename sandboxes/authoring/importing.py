@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -57,6 +58,11 @@ def import_blueprint(request: Request, blueprints: Path) -> Report:
         )
     target = blueprints / name
     _check_target(target, request)
+    if not git.is_git_url(request.source) and _contains(Path(request.source), blueprints):
+        raise AuthoringError(
+            f"{request.source} contains SANDBOX_BLUEPRINTS_DIR, {blueprints}.",
+            "Import only the folder with the Compose file.",
+        )
     try:
         blueprints.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(blueprints)
@@ -72,7 +78,6 @@ def import_blueprint(request: Request, blueprints: Path) -> Report:
         _fetch(request, fetched)
         _chosen(fetched, request).rename(new)
         sources.check_links(new)
-        (new / IMPORT_RECORD).unlink(missing_ok=True)
         (new / IMPORT_RECORD).write_text(f"{request.source}\n{clock.now().isoformat()}\n")
         report = check(new, images=False, name=name)
         if not report.is_valid:
@@ -97,7 +102,7 @@ def _own_name(request: Request) -> str:
 
 
 def _check_target(target: Path, request: Request) -> None:
-    if not target.exists():
+    if not os.path.lexists(target):
         return
     if not request.replace:
         raise AuthoringError(
@@ -109,6 +114,11 @@ def _check_target(target: Path, request: Request) -> None:
         raise AuthoringError(
             f"{target} wasn't imported, so it isn't replaced.", "Choose another --name."
         )
+
+
+def _contains(source: Path, folder: Path) -> bool:
+    copied = source.parent if source.is_file() and source.name in COMPOSE_FILES else source
+    return folder.resolve().is_relative_to(copied.resolve())
 
 
 def _fetch(request: Request, target: Path) -> None:
@@ -127,7 +137,7 @@ def _fetch(request: Request, target: Path) -> None:
         archives.unpack(path, target, sources.Budget())
     else:
         raise AuthoringError(
-            f"{path} doesn't exist.",
+            f"There is no folder or file {path}.",
             "Name a folder, an archive, or the https address of a git repository.",
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from sandboxes.authoring.errors import AuthoringError
+from sandboxes.blueprints.loader import IMPORT_RECORD
 
 MB = 1024 * 1024
 MAX_FILES = 20_000
@@ -21,8 +22,8 @@ MAX_BYTES = 512 * MB
 MAX_SECONDS = 120.0
 MAX_DEPTH = 50
 COPY_BYTES = MB
-IGNORED = frozenset({".git", ".venv", "__pycache__"})
-"""Names of folders that aren't part of a blueprint."""
+IGNORED = frozenset({".git", ".venv", "__pycache__", IMPORT_RECORD})
+"""Names of files and folders that aren't part of a blueprint."""
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Budget:
         if self.files > self.max_files:
             raise AuthoringError(
                 f"The source has more than {self.max_files} files.",
-                "Import only the folder with the Compose file (--folder).",
+                "Import only the folder with the Compose file, or an archive of it.",
             )
         self.check_time()
 
@@ -57,6 +58,11 @@ class Budget:
                 "Move large data into an image.",
             )
         self.check_time()
+
+    def require_room(self, size: int) -> None:
+        """Refuse a file that is too large before any of it is written. Raises AuthoringError."""
+        if self.bytes + size > self.max_bytes:
+            self.add_bytes(size)
 
     def check_time(self) -> None:
         if time.monotonic() > self.deadline:
@@ -138,7 +144,9 @@ def copy_folder(source: Path, target: Path, budget: Budget) -> None:
             walk(Path(entry.path), name)
         elif entry.is_file():
             with Path(entry.path).open("rb") as content:
-                executable = bool(entry.stat().st_mode & stat.S_IXUSR)
+                status = entry.stat()
+                budget.require_room(status.st_size)
+                executable = bool(status.st_mode & stat.S_IXUSR)
                 writer.file(name, content, executable=executable)
         else:
             writer.refuse(name)

@@ -116,7 +116,9 @@ def parse_parameters(blueprint: Blueprint, words: Iterable[str]) -> dict[str, Va
     """Return the values of `NAME=VALUE` arguments. Raises AuthoringError."""
     values = {}
     for word in words:
-        name, _, text = word.partition("=")
+        name, sign, text = word.partition("=")
+        if not sign:
+            raise AuthoringError(f"--parameter {word} has no value.", "Write NAME=VALUE.")
         if name not in blueprint.parameters:
             known = ", ".join(blueprint.parameters) or "none"
             raise AuthoringError(f"Unknown parameter {name}.", f"The blueprint has: {known}.")

@@ -179,7 +179,7 @@ class _Inspector:
             merged = merge(merged, read_document(path, files, self.findings))
         own = without_tags(merged).get(SECTION)
         file = self.folder / SECTION_FILE
-        if file.exists():
+        if file.exists() or file.is_symlink():
             if own is not None:
                 message = f"The section stands here and in {SECTION_FILE}."
                 self._problem(merged.places[SECTION], (SECTION,), message, "Remove one of them.")

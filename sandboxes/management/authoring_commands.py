@@ -16,11 +16,12 @@ from django.core.management.color import Style
 
 from sandboxes.authoring import importing, scaffold, trial
 from sandboxes.authoring.checking import Report, check
-from sandboxes.authoring.errors import AuthoringError
+from sandboxes.authoring.errors import AuthoringError, printable
 from sandboxes.runtime import RuntimeFailure
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SHOWN_LOG_LINES = 5
+MAX_SHOWN_PATH = 200
 
 
 class Terminal(Protocol):
@@ -114,11 +115,13 @@ def import_blueprint(terminal: Terminal, options: Mapping[str, Any]) -> None:
     wanted = {name: options[name] for name in ("source", "name", "folder", "branch", "replace")}
     blueprints = Path(settings.SANDBOX_BLUEPRINTS_DIR)
     try:
-        with _explained(), _interruptible():
+        with _explained(), _interruptible(terminal):
             report = importing.import_blueprint(importing.Request(**wanted), blueprints)
     except importing.ImportRefused as error:
         _print_report(terminal, error.report)
         raise CommandError(str(error)) from error
+    except KeyboardInterrupt:
+        raise CommandError("Interrupted; nothing was imported.") from None
     _print_report(terminal, report)
     terminal.stdout.write(
         terminal.style.SUCCESS(f"{report.name}: imported into {blueprints / report.name}.")
@@ -146,7 +149,7 @@ def try_blueprint(terminal: Terminal, options: Mapping[str, Any]) -> None:
         _print_report(terminal, report)
         raise CommandError(_count(len(report.problems), "problem"))
     try:
-        with _interruptible():
+        with _interruptible(terminal):
             _run_trial(terminal, options, runtime, report, log)
     except KeyboardInterrupt:
         raise CommandError("Interrupted; nothing is left running.") from None
@@ -159,7 +162,14 @@ def _run_trial(
         blueprint = trial.load(report.folder, report.name)
         others = trial.kept(runtime)
         parameters = trial.parse_parameters(blueprint, options["parameter"])
-        run = trial.Trial(blueprint, runtime, log, parameters, keep=options["keep"])
+        run = trial.Trial(
+            blueprint,
+            runtime,
+            log,
+            parameters,
+            keep=options["keep"],
+            log_lines=max(options["logs"], trial.LOG_LINES),
+        )
         run.prepare()
         with run.running() as outcome:
             pass
@@ -198,11 +208,11 @@ def _print_report(terminal: Terminal, report: Report) -> None:
         return ": ".join(part for part in (where, finding.key) if part)
 
     for note in report.notes:
-        terminal.stdout.write(f"note: {place(note)}: {note.message}".replace("note: : ", "note: "))
+        line = f"note: {place(note)}: {note.message}".replace("note: : ", "note: ")
+        terminal.stdout.write(printable(line))
     for problem in report.problems:
-        terminal.stdout.write(
-            terminal.style.ERROR(f"problem: {place(problem)}: {problem.message} {problem.remedy}")
-        )
+        line = f"problem: {place(problem)}: {problem.message} {problem.remedy}"
+        terminal.stdout.write(terminal.style.ERROR(printable(line)))
     if report.suggestion:
         terminal.stdout.write("A sandbox.yaml next to the Compose file could start as:\n")
         terminal.stdout.write("".join(f"    {line}\n" for line in report.suggestion.splitlines()))
@@ -260,20 +270,24 @@ def _explained(terminal: Terminal | None = None) -> Iterator[None]:
         if terminal:
             for name, service in error.services.items():
                 _print_service(terminal.stderr, name, service, trial.LOG_LINES)
-        raise CommandError(str(error)) from error
+        raise CommandError(printable(str(error))) from error
     except (AuthoringError, RuntimeFailure) as error:
         if terminal and (output := getattr(error, "output", "")):
             terminal.stderr.write(output, style_func=str)
-        raise CommandError(str(error)) from error
+        raise CommandError(printable(str(error))) from error
+    except OSError as error:
+        place, reason = str(error.filename or "A file")[:MAX_SHOWN_PATH], error.strerror or error
+        raise CommandError(printable(f"{place} can't be read or written: {reason}.")) from error
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(terminal: Terminal) -> Iterator[None]:
     """Let the first Ctrl-C or end of the terminal interrupt the work; clean up undisturbed."""
 
     def interrupt(*_: object) -> None:
         for one in SIGNALS:
             signal.signal(one, signal.SIG_IGN)
+        terminal.stderr.write("Interrupted; cleaning up.", style_func=str)
         raise KeyboardInterrupt
 
     before = {one: signal.signal(one, interrupt) for one in SIGNALS}

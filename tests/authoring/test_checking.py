@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import tracemalloc
 from pathlib import Path
@@ -120,7 +121,8 @@ def test_a_blueprint_is_given_by_its_folder_or_its_compose_file(tmp_path: Path) 
     with pytest.raises(AuthoringError, match=r"compose\.yaml is used"):
         check(folder / "docker-compose.yml")
     (folder / "notes.txt").touch()
-    for path in (folder / "notes.txt", folder / "gone", tmp_path):
+    os.mkfifo(folder / "pipe")
+    for path in (folder / "notes.txt", folder / "pipe", folder / "gone", tmp_path):
         with pytest.raises(AuthoringError):
             check(path)
 
@@ -138,6 +140,19 @@ def test_a_folder_with_another_name_is_checked_under_one_that_is_valid(
     assert any(report.name in note.message for note in report.notes)
 
 
+def test_a_broken_link_in_place_of_a_section_is_a_problem(tmp_path: Path) -> None:
+    folder = write_file(tmp_path / "shop", UNTOUCHED)
+    (folder / "sandbox.yaml").symlink_to("gone.yaml")
+    [problem] = check(folder).problems
+    assert problem.file == folder / "sandbox.yaml"
+
+
+def test_a_blueprint_can_be_given_as_the_current_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(write_file(tmp_path / "shop", UNTOUCHED))
+    assert check(Path()).name == "shop"
+    assert folders.inspect_folder(Path()).blueprint
+
+
 def test_a_folder_without_a_section_can_be_prepared(tmp_path: Path, settings) -> None:
     settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
     write_file(tmp_path / "shop", UNTOUCHED)
@@ -149,6 +164,8 @@ BOMB = "a: &a [x]\n" + "".join(
     for before, after in zip("abcdefgh", "bcdefghi", strict=True)
 )
 BAD = {
+    "other bytes": ("\x00\x01", "Invalid YAML"),
+    "deep nesting": (f"services: {'[' * 3000}{']' * 3000}", "more than 40 levels"),
     "no YAML": ("services: [", "Invalid YAML"),
     "no mapping": ("- a\n- b\n", "not a mapping"),
     "alias bomb": (f"{BOMB}services: *i\n", "more than 10000 values"),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import signal
+import socket
 import stat
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,7 +104,7 @@ def test_a_failure_while_replacing_leaves_the_previous_blueprint(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(CommandError, match="nothing was imported"):
         run_import(source, "--replace")
     assert (blueprints / "tiny" / "compose.yaml").exists()
     assert names(blueprints) == {"tiny"}
@@ -114,6 +118,70 @@ def test_an_imported_blueprint_reads_only_its_own_folder(tmp_path, monkeypatch) 
     assert boundary_of(imported) != imported
     (imported / ".imported").touch()
     assert boundary_of(imported) == imported
+
+
+def test_what_can_not_be_imported_is_refused_at_once_and_changes_nothing(
+    blueprints, tmp_path, monkeypatch
+) -> None:
+    source = write(tmp_path / "src", tiny()).parent
+    (blueprints / "file").touch()
+    (blueprints / "link").symlink_to("nowhere")
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "compose.yaml").write_bytes(COMPOSE)
+    os.truncate(tmp_path / "large" / "compose.yaml", sources.MAX_BYTES + 1)
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.rglob("*"))
+    for arguments, message in (
+        ((source, "--name", "file"), "exists already"),
+        ((source, "--name", "link"), "exists already"),
+        ((source, "--name", "link", "--replace"), "wasn't imported"),
+        ((source, "--name", "../x"), "can't be the name"),
+        ((source, "--branch", "main"), "Only a repository has branches"),
+        ((tmp_path, "--name", "all"), "contains SANDBOX_BLUEPRINTS_DIR"),
+        ((tmp_path / "large",), "more than 512 MB"),
+        ((tmp_path / "pipe",), "There is no folder or file"),
+        ((tmp_path / ("x" * 300), "--name", "x"), "File name too long"),
+        ((tmp_path / "blueprints",), "no Compose file|contains SANDBOX_BLUEPRINTS_DIR"),
+    ):
+        start = time.perf_counter()
+        with pytest.raises(CommandError, match=message):
+            run_import(*arguments)
+        assert time.perf_counter() - start < 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_can_not_be_written_is_named(settings, tmp_path) -> None:
+    settings.SANDBOX_BLUEPRINTS_DIR = Path("/proc/blueprints")
+    with pytest.raises(CommandError, match=r"/proc/blueprints can't be written.*SANDBOX_BLUEPRI"):
+        run_import(write(tmp_path / "src", tiny()).parent)
+    with pytest.raises(CommandError, match="/proc/shop can't be written"):
+        call_command("blueprint", "new", "shop", "--directory", "/proc")
+
+
+def test_an_interrupted_import_leaves_nothing(blueprints, tmp_path, monkeypatch) -> None:
+    source = write(tmp_path / "src", tiny()).parent
+    copy = sources.copy_folder
+
+    def interrupted(*arguments: Any) -> None:
+        copy(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(sources, "copy_folder", interrupted)
+    with pytest.raises(CommandError, match="nothing was imported"):
+        run_import(source)
+    assert names(blueprints) == set()
+
+
+def test_names_from_a_source_can_not_control_the_terminal(blueprints, tmp_path, capsys) -> None:
+    path = tar(tmp_path / "shop.tar", ("\x1b]0;title\x07/../x", b""))
+    with pytest.raises(CommandError, match="leads out") as caught:
+        run_import(path)
+    source = tmp_path / "shop"
+    source.mkdir()
+    (source / "compose.yaml").write_text('services: {"\\e[2J": {image: x}}')
+    with pytest.raises(CommandError):
+        run_import(source)
+    assert "\x1b" not in str(caught.value) + capsys.readouterr().out
 
 
 # --- archives ------------------------------------------------------------------------------------
@@ -181,6 +249,9 @@ def zip_link(name: str) -> zipfile.ZipInfo:
 
 
 ATTACKS: dict[str, Callable[[Path], Path]] = {
+    "tar: through a link": lambda at: tar(
+        at, (special("link", tarfile.SYMTYPE, ".."), b""), ("link/outside", b"x")
+    ),
     "tar: parent": lambda at: tar(at, ("../outside", b"x"), ("compose.yaml", COMPOSE)),
     "tar: absolute": lambda at: tar(at, (f"{at}.outside", b"x"), ("compose.yaml", COMPOSE)),
     "tar: link": lambda at: tar(
@@ -276,8 +347,8 @@ def test_a_source_that_is_too_large_is_refused(
         ("ssh://git@example.com/shop.git", "Only repositories at https"),
         ("git@example.com:shop.git", "Only repositories at https"),
         ("file:///etc/shop", "Only repositories at https"),
-        ("ext::sh -c touch% /tmp/x", "doesn't exist"),
-        ("--upload-pack=touch", "doesn't exist"),
+        ("ext::sh -c touch% /tmp/x", "There is no folder or file"),
+        ("--upload-pack=touch", "There is no folder or file"),
         ("https://ada:secret@example.com/shop.git", "contains credentials"),
         ("https://example.com/shop.git#main", "--branch"),
     ],
@@ -338,6 +409,15 @@ def test_a_server_that_is_not_trusted_or_has_no_such_branch_is_explained(
     monkeypatch.setenv("GIT_SSL_CAINFO", str(server.authority))
     with pytest.raises(CommandError, match="Remote branch nope not found"):
         run_import(server.url, "--name", "shop", "--branch", "nope")
+    assert names(blueprints) == set()
+
+
+def test_a_server_that_does_not_answer_is_given_up(blueprints, monkeypatch) -> None:
+    monkeypatch.setattr(git, "SILENCE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"https://127.0.0.1:{silent.getsockname()[1]}/shop.git"
+        with pytest.raises(CommandError, match="didn't answer within"):
+            run_import(address)
     assert names(blueprints) == set()
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 from django.core.management import CommandError, call_command
 
 from sandboxes.authoring import scaffold, trial
 from sandboxes.runtime import EngineRefused, NotReady
 from sandboxes.runtime.docker import DockerRuntime
+from sandboxes.runtime.docker.names import INSTANCE
 from tests.harness.runtimes import SUBNETS
 from tests.helpers.blueprints import tiny, write
 
@@ -141,10 +145,17 @@ def test_a_trial_takes_values_of_parameters(tmp_path, runtime, monkeypatch) -> N
     run_trial(folder, "--parameter", "size=3")
 
     assert list(created[0].services[0].command) == ["serve", "3", "false"]
-    with pytest.raises(CommandError, match=r"Unknown parameter colour\. The blueprint has: size"):
-        run_trial(folder, "--parameter", "colour=red")
-    with pytest.raises(CommandError, match=r"size has an invalid value\. Must be from"):
-        run_trial(folder, "--parameter", "size=10")
+    for word, message in (
+        ("colour=red", r"Unknown parameter colour\. The blueprint has: size, debug"),
+        ("size=10", r"size has an invalid value\. Must be from"),
+        ("size=x", r"size has an invalid value\. Must be an integer"),
+        ("debug=1", r"debug has an invalid value\. Must be true or false"),
+        ("size", r"size has no value\. Write NAME=VALUE"),
+    ):
+        with pytest.raises(CommandError, match=message):
+            run_trial(folder, "--parameter", word)
+    assert len(created) == 1
+    assert runtime.observe() == {}
 
 
 def test_a_missing_image_is_explained_before_anything_is_launched(folder, runtime) -> None:
@@ -234,6 +245,50 @@ def test_an_untouched_compose_file_is_tried_on_the_engine(
     shown = capsys.readouterr().err
     assert "Log of web (exited, exit code 3):\n  out of luck" in shown
     assert trial.kept(trial.trial_runtime()) == []
+
+
+class InterruptAt(io.StringIO):
+    """Interrupts the process while a trial is at a step."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__()
+        self.step = step
+
+    def write(self, text: str) -> int:
+        if self.step in text:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return super().write(text)
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["Starting the services", "Waiting until"])
+def test_an_interruption_leaves_nothing_on_the_engine(
+    tmp_path, settings, engine, tiny_image, step: str
+) -> None:
+    service = {
+        "image": tiny_image,
+        "user": "1000",
+        "command": ["sleep", "100"],
+        "stop_grace_period": "1s",
+        "ports": [8000],
+        "volumes": ["shared:/data"],
+    }
+    content = {"services": {"web": service, "worker": service}, "volumes": {"shared": {}}}
+    folder = tmp_path / "hello"
+    folder.mkdir()
+    (folder / "compose.yaml").write_text(json.dumps(content))
+    start = time.monotonic()
+
+    with pytest.raises(CommandError, match="nothing is left running"):
+        call_command("blueprint", "try", str(folder), stderr=InterruptAt(step))
+
+    assert time.monotonic() - start < 20
+    mine = {"label": f"{INSTANCE}={settings.SANDBOX_INSTANCE}-try"}
+    client = docker.from_env()
+    assert client.containers.list(all=True, filters=mine) == []
+    assert client.networks.list(filters=mine) == []
+    assert client.volumes.list(filters=mine) == []
 
 
 @pytest.mark.engine

@@ -128,13 +128,18 @@ def follow_command(words: Sequence[str], environment: Mapping[str, str], stdin: 
         assert process.stdin
         assert process.stdout
         silence = Silence(process)
-        process.stdin.write(stdin)
-        process.stdin.close()
-        for line in process.stdout:
-            silence.restart()
-            if line.strip():
-                tail.append(line.rstrip())
-        silence.stop()
+        try:
+            process.stdin.write(stdin)
+            process.stdin.close()
+            for line in process.stdout:
+                silence.restart()
+                if line.strip():
+                    tail.append(line.rstrip())
+        except BaseException:
+            process.kill()  # An interruption ends the build, too.
+            raise
+        finally:
+            silence.stop()
     if silence.expired:
         raise build_failed(f"no output for {SILENCE_SECONDS} seconds", tail)
     if process.returncode:
