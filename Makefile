@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-gallery test-isolation probe fuzz audit lint lock screenshots reference clean
+.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-gallery test-isolation probe fuzz audit lint lock screenshots reference corpus clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,10 @@ screenshots: ## Take screenshots of every page, into var/screenshots (DOCS=1: th
 
 lock: ## Compile requirements*.in to requirements*.txt
 	@bash deploy/lock.sh
+
+corpus: ## Count how many Compose files like public ones pass with only a sandbox.yaml (N: files)
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" DJANGO_SETTINGS_MODULE=tests.settings \
+		python -m tests.blueprints.compose.corpus $(or $(N),5000)
 
 reference: ## Write the reference of x-sandbox into docs/blueprints.md
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" DJANGO_SETTINGS_MODULE=tests.settings python -m tests.project.blueprint_reference
