@@ -267,7 +267,8 @@ def test_the_tutorial_leads_from_a_compose_file_to_a_sandbox(gallery: Gallery) -
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    sandbox = json.loads(done.stdout[done.stdout.index("{") :])
+    assert "The blueprint works." in done.stdout
+    sandbox = json.loads(done.stdout.splitlines()[-1])
     assert sandbox["state"] == "running", sandbox["failure"]
     access = gallery.access(sandbox)
     assert [book["id"] for book in BOOKS.read(access)] == [1, 2, 3]
