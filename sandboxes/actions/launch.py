@@ -62,7 +62,7 @@ class LaunchRequest:
     """Those that aren't the blueprint's defaults; not validated yet, as the metadata."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     heartbeat_seconds: int | None = None
-    """If set, the sandbox ends when its client has sent no heartbeat for so long."""
+    """If set, the sandbox ends when its client has sent no heartbeat for this time."""
 
     @property
     def blueprint_name(self) -> str:

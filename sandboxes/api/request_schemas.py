@@ -55,7 +55,7 @@ class Launch(RequestBody):
     )
     heartbeat_seconds: int | None = Field(
         default=None,
-        description="Ends the sandbox when no heartbeat has come for so long, from 30 to 3600 "
+        description="Ends the sandbox when no heartbeat has come for this time, from 30 to 3600 "
         "seconds: if your program is killed, its sandbox doesn't stay.",
     )
 
