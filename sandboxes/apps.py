@@ -11,12 +11,17 @@ class SandboxesConfig(AppConfig):
 
     def ready(self) -> None:
         # These modules need the settings and models, which are loaded only now.
-        from allauth.account.signals import user_signed_up
+        from allauth.account.signals import (
+            password_changed,
+            password_reset,
+            password_set,
+            user_signed_up,
+        )
         from celery.signals import task_prerun
         from django.contrib.auth.signals import user_logged_in, user_logged_out
 
         from sandboxes import checks
-        from sandboxes.accounts import invitations, sessions
+        from sandboxes.accounts import invitations, known_browsers, sessions
         from sandboxes.core import disk_reserve
         from sandboxes.models.runtime_settings import config
         from sandboxes.notifications import event_mails
@@ -32,4 +37,6 @@ class SandboxesConfig(AppConfig):
         task_prerun.connect(lambda **_: disk_reserve.release_if_full(), weak=False)
         user_logged_in.connect(sessions.note_sign_in)
         user_logged_out.connect(sessions.note_sign_out)
+        for signal in (user_logged_in, password_changed, password_reset, password_set):
+            signal.connect(known_browsers.note)
         task_prerun.connect(lambda **_: config.refresh(), weak=False)

@@ -14,7 +14,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from sandboxes.accounts import sessions
+from sandboxes.accounts import known_browsers, sessions
 from sandboxes.core import disk_reserve
 from sandboxes.models.runtime_settings import config
 
@@ -152,10 +152,11 @@ class RequireOperatorMFAMiddleware:
         return redirect("mfa_activate_totp")
 
 
-class SignedInCookieMiddleware:
-    """Keeps a cookie from sign-in to sign-out, so that sign-in can say that a session expired.
+class SignInCookiesMiddleware:
+    """Sets what sign-in knows about a browser: that it was signed in, and whose it is.
 
-    The session cookie can't tell, because browsers delete it when the session expires.
+    The first cookie is kept from sign-in to sign-out, so that sign-in can say that a session
+    expired. The session cookie can't tell, because browsers delete it when the session expires.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -174,6 +175,7 @@ class SignedInCookieMiddleware:
             )
         elif signed_in is False:
             response.delete_cookie(sessions.SIGNED_IN_COOKIE, samesite="Lax")
+        known_browsers.set_cookie(request, response)
         return response
 
 

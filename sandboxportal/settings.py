@@ -225,7 +225,7 @@ MIDDLEWARE = [
     "sandboxes.middleware.LogContextMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "sandboxes.middleware.SignedInCookieMiddleware",
+    "sandboxes.middleware.SignInCookiesMiddleware",
     "sandboxes.middleware.ExternalRedirectMiddleware",
     "sandboxes.middleware.RequireOperatorMFAMiddleware",
     "sandboxes.middleware.RuntimeSettingsMiddleware",

@@ -44,14 +44,20 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Count an attempt to sign in. Raises ValidationError after too many failed ones."""
         login = str(credentials.get("email") or credentials.get("username") or "")
-        self._counted_attempt = sign_in_limits.consume(request, login)
-        if self._counted_attempt is None:
+        self._attempt = sign_in_limits.consume(request, login)
+        if self._attempt is None:
             raise self.validation_error("too_many_login_attempts")
 
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
+        """Return the user whose password is right, or None."""
+        # A refused attempt verifies the password all the same, so that it takes as long.
+        user: User | None = super().authenticate(request, **credentials)
+        return None if self._attempt is None or self._attempt.is_refused else user
+
     def _rollback_login_failed_rl_usage(self) -> None:
-        """Don't count the attempt, since it succeeded."""
-        for usage in self._counted_attempt or ():
-            usage.rollback()
+        """Don't count the attempt, since the password is right."""
+        if self._attempt and not self._attempt.is_refused:
+            self._attempt.succeed()
 
     def _delete_login_attempts_cached_email(
         self, _request: HttpRequest, **credentials: Any
