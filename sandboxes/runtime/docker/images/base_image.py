@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ SUITE = "bookworm"
 BUILD_PACKAGES = ("mmdebstrap", "debian-archive-keyring")
 # Debian's slim images exclude the same.
 EXCLUDED_DOCS = ("doc", "groff", "info", "lintian", "linda", "locale", "man")
+_lock = threading.Lock()
+"""Images are built in parallel, and need the same base."""
 
 
 def ensure_base(client: APIClient, log: Log) -> str:
@@ -29,14 +32,15 @@ def ensure_base(client: APIClient, log: Log) -> str:
     An existing image is used first, since a registry may be slow or out of reach. Raises
     RuntimeFailure with a remedy.
     """
-    if name := existing_base(client):
-        return name
-    log(f"{OFFICIAL_IMAGE}: pulling")
-    if try_pull(client):
-        return OFFICIAL_IMAGE
-    log(f"{OWN_IMAGE}: building with mmdebstrap, since {OFFICIAL_IMAGE} can't be pulled")
-    build(client, log)
-    return OWN_IMAGE
+    with _lock:
+        if name := existing_base(client):
+            return name
+        log(f"{OFFICIAL_IMAGE}: pulling")
+        if try_pull(client):
+            return OFFICIAL_IMAGE
+        log(f"{OWN_IMAGE}: building with mmdebstrap, since {OFFICIAL_IMAGE} can't be pulled")
+        build(client, log)
+        return OWN_IMAGE
 
 
 def existing_base(client: APIClient) -> str:

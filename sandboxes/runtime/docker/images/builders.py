@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from docker import APIClient
@@ -99,18 +100,24 @@ def build_with_buildkit(
     with ExitStack() as stack:
         root = str(context.root)
         dockerfile = "-" if build.dockerfile_inline else str(build.dockerfile)
+        text = build.dockerfile_inline
         if build.wheels:
             root = stack.enter_context(tempfile.TemporaryDirectory())
             archive = stack.enter_context(context.archive(architecture))
             with tarfile.open(fileobj=archive) as tar:
                 # The archive was made a moment ago; links stay as they are in the context.
-                tar.extractall(root, filter="fully_trusted")  # noqa: S202 - our own archive
+                # Python 3.11.2, which Debian 12 has, doesn't know the argument `filter`.
+                tar.extraction_filter = lambda member, _path: member
+                tar.extractall(root)  # noqa: S202 - our own archive
+            dockerfile, text = f"{root}/{context.dockerfile_name}", ""
+            # The archive has no ignored files, and the ignore file would exclude the wheels.
+            Path(f"{dockerfile}.dockerignore").write_text("")
         words = [command, "build", "--progress=plain", f"--tag={job.name}", f"--file={dockerfile}"]
         words += [f"--label={name}={value}" for name, value in job.labels.items()]
         words += [f"--build-arg={name}={value}" for name, value in job.args.items()]
         words += [f"--target={build.target}"] if build.target else []
         words += [] if job.use_cache else ["--no-cache"]
-        follow_command([*words, root], environment, build.dockerfile_inline)
+        follow_command([*words, root], environment, text)
 
 
 def follow_command(words: Sequence[str], environment: Mapping[str, str], stdin: str) -> None:
