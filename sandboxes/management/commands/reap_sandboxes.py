@@ -21,14 +21,13 @@ MAX_INTERVAL_SECONDS = 86_400
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence info logs: cron sends everything on stderr by email."""
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(max(before, logging.WARNING))
+    """Silence info logs of all loggers: cron sends everything on stderr by email."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.INFO))
     try:
         yield
     finally:
-        root.setLevel(before)
+        logging.disable(before)
 
 
 class Command(BaseCommand):
