@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-gallery test-isolation probe fuzz audit lint lock screenshots reference corpus clean
+.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-gallery test-isolation probe fuzz audit lint lock screenshots reference corpus clean test-install
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ test-all: ## Run every test, long forms and test tools included, on both kinds o
 
 test-gallery: ## Launch, use, reset, expire and destroy every stack of docs/examples (PUBLISH=1: publish times)
 	@PUBLISH=$(PUBLISH) STORES=servers PROCESSES=1 bash deploy/test.sh --exhaustive tests/gallery $(ARGS)
+
+test-install: ## Install the portal on a bare Debian, use, upgrade and roll it back (needs root; ARGS: passed to pytest)
+	@bash deploy/test_install.sh $(ARGS)
 
 bench: ## Measure launches, pages, memory, and sweeps; writes docs/performance.md (QUICK=1: shorter run)
 	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)

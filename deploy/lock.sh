@@ -13,6 +13,7 @@ compile() {
 }
 
 compile requirements "$@"
+compile requirements-gateway "$@"
 # The image of the sandbox API copies these packages without dependencies; its list explains why.
 (cd sandboxes/blueprints/billing/api && compile requirements --no-deps "$@")
 (cd sandboxes/blueprints/billing/process && compile requirements --no-deps "$@")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -16,10 +17,11 @@ BACKDATED_BY = datetime.timedelta(hours=1)
 """For clients whose clock is behind."""
 
 
-def write(directory: Path, domain: str) -> tuple[Path, Path, Path]:
+def write(directory: Path, domain: str, hosts: Sequence[str] = ()) -> tuple[Path, Path, Path]:
     """Write a new authority's certificate, and a certificate for `*.domain` with its key.
 
-    Return the three paths. The authority's key isn't kept, so it can't be misused.
+    The certificate is also valid for `hosts`. Return the three paths. The authority's key isn't
+    kept, so it can't be misused.
     """
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority_name = _name(f"Development authority of {domain}")
@@ -30,17 +32,20 @@ def write(directory: Path, domain: str) -> tuple[Path, Path, Path]:
         .add_extension(
             x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False
         )
-        # Clients that trust it don't trust it for any other domain.
+        # Clients that trust it don't trust it for any other host.
         .add_extension(
-            x509.NameConstraints(permitted_subtrees=[x509.DNSName(domain)], excluded_subtrees=None),
+            x509.NameConstraints(
+                permitted_subtrees=[x509.DNSName(name) for name in (domain, *hosts)],
+                excluded_subtrees=None,
+            ),
             critical=True,
         )
         .sign(authority_key, hashes.SHA256())
     )
-    hosts = [x509.DNSName(f"*.{domain}"), x509.DNSName(domain)]
+    names = [x509.DNSName(name) for name in (f"*.{domain}", domain, *hosts)]
     certificate = (
         _builder(_name(domain), authority_name, key)
-        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

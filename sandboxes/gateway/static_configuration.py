@@ -22,12 +22,13 @@ IDLE_TIMEOUT = "180s"
 
 
 def configuration(
-    portal_url: str, address: str = "", acme_storage: str = "acme.json"
+    portal_url: str, address: str = "", acme_storage: str = "acme.json", portal_route: str = ""
 ) -> dict[str, Any]:
     """Return the static configuration.
 
     `portal_url` is where the gateway reaches the portal, `address` where it listens (all
-    addresses if empty).
+    addresses if empty). `portal_route` is a file with the route of the portal itself, if the
+    gateway is also the proxy in front of it.
     """
     https, postgresql = (
         f"{address}:{port}"
@@ -60,6 +61,8 @@ def configuration(
             "address": f"{address}:{settings.SANDBOX_GATEWAY_HTTP_PORT}",
             "http": {"redirections": {"entryPoint": {"to": HTTPS_ENTRY_POINT, "scheme": "https"}}},
         }
+    if portal_route:
+        found["providers"]["file"] = {"filename": portal_route}
     if settings.SANDBOX_GATEWAY_ACME_DNS:
         acme = {
             "email": settings.SANDBOX_GATEWAY_ACME_EMAIL,

@@ -23,7 +23,7 @@ RUNTIMES = {"process", "docker"}
 """Parameters of tests that have their own portal or harness."""
 SLOW = {"engine", "browser"}
 """Markers that imply `slow`."""
-LEFT_OUT = ("tools", "exhaustive")
+LEFT_OUT = ("tools", "exhaustive", "installation")
 """Markers of tests that run only if asked for."""
 
 

@@ -81,7 +81,7 @@ def test_under_systemd_the_web_process_writes_no_file_that_others_read() -> None
     web = settings_of("sandbox-portal@.service", "sandbox-portal@web.service.d/user.conf")
     assert web["User"] != others["User"]
     assert web["ProtectSystem"] == "strict"
-    assert (web["ReadWritePaths"], others["ReadWritePaths"]) == ("", "/srv/sandbox-portal/var")
+    assert (web["ReadWritePaths"], others["ReadWritePaths"]) == ("", "/var/lib/sandbox-portal")
     assert web["RuntimeDirectory"] == "sandbox-portal-web"
     for process in ("worker", "reaper"):
         drop_in = settings_of(f"sandbox-portal@{process}.service.d/engine.conf")
@@ -100,4 +100,6 @@ def test_under_systemd_worker_and_reaper_reach_the_engine_through_the_socket_pro
     assert unit["Environment"] == f"DOCKER_HOST=unix://{socket}"
     assert unit["SupplementaryGroups"] == proxy["Group"]
     assert proxy["RuntimeDirectory"] in socket
-    assert (ROOT / proxy["ExecStart"].split()[1].removeprefix("/srv/sandbox-portal/")).exists()
+    assert (
+        ROOT / proxy["ExecStart"].split()[1].removeprefix("/opt/sandbox-portal/current/")
+    ).exists()

@@ -36,13 +36,22 @@ class Command(BaseCommand):
             metavar="FILE",
             help="where Traefik stores certificates that it gets by ACME",
         )
+        parser.add_argument(
+            "--portal-route",
+            default="",
+            metavar="FILE",
+            help="file with the route of the portal itself, if the gateway is its proxy, too",
+        )
 
     def handle(self, **options: Any) -> None:
         if not settings.SANDBOX_DOMAIN or not settings.SANDBOX_GATEWAY_TOKEN:
             raise CommandError("Set SANDBOX_DOMAIN and SANDBOX_GATEWAY_TOKEN: docs/gateway.md.")
         self._verify(options["address"])
         content = static_configuration.configuration(
-            options["portal_url"], options["address"], options["acme_storage"]
+            options["portal_url"],
+            options["address"],
+            options["acme_storage"],
+            options["portal_route"],
         )
         file: Path = options["file"]
         new = file.with_name(f"{file.name}.new")

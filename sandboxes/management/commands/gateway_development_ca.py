@@ -23,13 +23,20 @@ class Command(BaseCommand):
         parser.add_argument(
             "directory", type=Path, nargs="?", default=Path(settings.VAR_DIR) / "gateway"
         )
+        parser.add_argument(
+            "--host",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="another host for which the certificate is valid, such as the portal's",
+        )
 
     def handle(self, **options: Any) -> None:
         if not settings.SANDBOX_DOMAIN:
             raise CommandError("Set SANDBOX_DOMAIN.")
         try:
             authority, certificate, key = development_ca.write(
-                options["directory"].resolve(), settings.SANDBOX_DOMAIN
+                options["directory"].resolve(), settings.SANDBOX_DOMAIN, options["host"]
             )
         except OSError as error:
             raise CommandError(f"Can't write {error.filename}: {error.strerror}.") from None

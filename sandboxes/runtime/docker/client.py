@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -37,6 +38,7 @@ PORT_CONFLICT_MESSAGES = (
 )
 UNREACHABLE_STATUSES = (requests.codes.bad_gateway, requests.codes.gateway_timeout)
 """Answers of a proxy in front of the engine; the engine itself never sends them."""
+PERMISSION_DENIED = os.strerror(errno.EACCES)
 MAX_ERROR_LENGTH = 300
 VISIBILITY_ATTEMPTS, VISIBILITY_PAUSE_SECONDS = 20, 0.15
 """The wait for an object that is being created: about three seconds in all."""
@@ -120,6 +122,12 @@ class EngineClient:
             urllib3.exceptions.HTTPError,
             OSError,
         ) as error:
+            if PERMISSION_DENIED in str(error):
+                raise EngineUnreachable(
+                    f"This user may not use the Docker engine's socket, {self.url or 'the default'}"
+                    f", to {action}. Run the command by `sandbox-portal manage`, or as a user of "
+                    "the socket's group."
+                ) from error
             raise EngineUnreachable(
                 f"The Docker engine did not answer when asked to {action} ({type(error).__name__})."
             ) from error

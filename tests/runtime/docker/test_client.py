@@ -9,7 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from docker import APIClient
+from docker.errors import DockerException
 
+from sandboxes.runtime import EngineUnreachable
 from sandboxes.runtime.docker.client import EngineClient
 from tests.harness.certificate import write_certificate
 from tests.helpers.servers import serving
@@ -77,3 +80,16 @@ def test_the_environment_of_other_http_clients_is_ignored(
     with EngineClient(engine, 5).calling("report its version") as client:
         assert client.version()["ApiVersion"] == "1.41"
     assert set(Engine.authorizations) == {None}
+
+
+def test_a_socket_that_denies_access_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(_factor: int) -> APIClient:
+        raise DockerException(f"Connection aborted: {PermissionError(13, 'Permission denied')}")
+
+    engine = EngineClient("unix:///run/docker.sock", 1)
+    monkeypatch.setattr(engine, "_connect", deny)
+    with (
+        pytest.raises(EngineUnreachable, match=r"may not use .*unix:///run/docker\.sock, to list"),
+        engine.calling("list the networks"),
+    ):
+        pass

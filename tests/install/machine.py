@@ -1,0 +1,210 @@
+"""A bare Debian machine, to install the portal on: a root directory in namespaces of its own.
+
+It has its own processes, mounts, host name, network and Docker Engine, and no systemd. Only the
+kernel, and the control groups' hierarchy, are this machine's.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.helpers.wait import wait_for
+
+SUITE = "bookworm"
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+HOSTS = ("portal.example.com", "sbx-check.sandboxes.example.net")
+BOOT = """
+set -e
+mount --make-rprivate /
+mount --bind "$ROOT" "$ROOT"
+cd "$ROOT"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount --rbind /sys/fs/cgroup sys/fs/cgroup
+mount -t tmpfs -o mode=755,dev tmpfs dev
+for device in null zero full random urandom tty; do
+    touch dev/$device
+    mount --bind /dev/$device dev/$device
+done
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+ln -s /proc/self/fd/0 dev/stdin
+ln -s /proc/self/fd/1 dev/stdout
+ln -s /proc/self/fd/2 dev/stderr
+mount -t tmpfs -o mode=1777 tmpfs dev/shm
+mount -t tmpfs -o mode=755 tmpfs run
+mkdir -p run/lock
+mount -t tmpfs -o mode=1777 tmpfs tmp
+mkdir -p .host
+pivot_root . .host
+umount -l /.host
+hostname debian
+sysctl -qw net.ipv4.ip_forward=1 2>/dev/null || echo 1 >/proc/sys/net/ipv4/ip_forward
+exec sleep infinity
+"""
+
+
+class Machine:
+    """A machine whose first process is `sleep`; it ends with that process."""
+
+    def __init__(self, root: Path, number: int) -> None:
+        self.root, self.number = root, number
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"10.205.{self.number}.2"
+
+    @property
+    def _link(self) -> str:
+        return f"bare{self.number}"
+
+    @property
+    def _gateway(self) -> str:
+        return f"10.205.{self.number}.1"
+
+    def start(self) -> None:
+        namespaces = ["--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child"]
+        self.process = subprocess.Popen(
+            ["unshare", *namespaces, "sh", "-c", BOOT],
+            env={"PATH": os.environ["PATH"], "ROOT": str(self.root)},
+            start_new_session=True,
+        )
+        wait_for(lambda: self._first_pid() != 0, "the machine starts")
+        self._connect()
+        wait_for(lambda: self.run("true", check=False).returncode == 0, "the machine responds")
+
+    def _first_pid(self) -> int:
+        """Return the ID of the machine's first process as this machine sees it; 0 if none."""
+        assert self.process
+        assert self.process.poll() is None, "the machine didn't start"
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        pid = int(children.split()[0]) if children.split() else 0
+        return pid if pid and Path(f"/proc/{pid}/comm").read_text() == "sleep\n" else 0
+
+    def _connect(self) -> None:
+        """Connect the machine to this one, which forwards its packets to other networks."""
+        inside = f"{self._link}p"
+        pid = self._first_pid()
+        for line in (
+            f"ip link add {self._link} type veth peer name {inside} netns {pid}",
+            f"ip addr add {self._gateway}/30 dev {self._link}",
+            f"ip link set {self._link} up",
+            f"nsenter -t {pid} -n ip link set lo up",
+            f"nsenter -t {pid} -n ip addr add {self.address}/30 dev {inside}",
+            f"nsenter -t {pid} -n ip link set {inside} up",
+            f"nsenter -t {pid} -n ip route add default via {self._gateway}",
+            *(f"iptables -I {rule}" for rule in self._rules()),
+        ):
+            subprocess.run(line.split(), check=True)
+        shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
+
+    def _rules(self) -> list[str]:
+        return [
+            f"FORWARD -i {self._link} -j ACCEPT",
+            f"FORWARD -o {self._link} -j ACCEPT",
+            f"POSTROUTING -t nat -s {self.address} -j MASQUERADE",
+        ]
+
+    def stop(self) -> None:
+        if not self.process:
+            return
+        # As root of the machine would: the engine stops its containers.
+        self.run(
+            "kill $(cat /run/docker.pid) && while [ -e /run/docker.pid ]; do sleep 0.1; done",
+            check=False,
+        )
+        for rule in self._rules():
+            subprocess.run(["iptables", "-D", *rule.split()], check=False)
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+        subprocess.run(["ip", "link", "delete", self._link], check=False, stderr=subprocess.DEVNULL)
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        check: bool = True,
+        seconds: float = 900,
+        text_input: str = "",
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the machine's root, with the environment of a login."""
+        text = command if isinstance(command, str) else shlex.join(command)
+        environment = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+        }
+        done = subprocess.run(
+            [
+                "nsenter",
+                "-t",
+                str(self._first_pid()),
+                "-m",
+                "-p",
+                "-u",
+                "-i",
+                "-n",
+                "/bin/bash",
+                "-c",
+                f"cd /root && {text}",
+            ],
+            env=environment,
+            input=text_input,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{text}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+
+def bare_debian(archive: Path) -> None:
+    """Make an archive of a bare Debian: essential packages and apt."""
+    if not archive.exists():
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", SUITE, str(archive)]
+        subprocess.run(command, check=True)
+
+
+@contextmanager
+def bare_machine(directory: Path, archive: Path, number: int = 0) -> Iterator[Machine]:
+    """Start a bare Debian machine; remove it at the end."""
+    number = number or random.randrange(1, 250)
+    root = directory / "root"
+    if not root.exists():
+        unpack(archive, root)
+    machine = Machine(root, number)
+    machine.start()
+    try:
+        yield machine
+    finally:
+        machine.stop()
+        shutil.rmtree(root)
+
+
+def unpack(archive: Path, root: Path) -> None:
+    root.mkdir(parents=True)
+    subprocess.run(["tar", "-C", str(root), "-xpf", str(archive)], check=True)
+    # No DNS server knows these names, which the doctor tries.
+    (root / "etc/hosts").write_text(f"127.0.0.1 localhost {' '.join(HOSTS)}\n")
+    # The network of tests may have an authority of its own.
+    (root / "etc/tests").mkdir()
+    shutil.copy(AUTHORITIES, root / "etc/tests/authorities.pem")
+    (root / "etc/pip.conf").write_text("[global]\ncert = /etc/tests/authorities.pem\n")
+
+
+if __name__ == "__main__":
+    bare_debian(Path(sys.argv[1]))
