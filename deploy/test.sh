@@ -96,11 +96,15 @@ finish_store_tests() {
     $passed
 }
 
-# Compiles the tests while the static checks leave a processor idle. On a fresh machine, each process
-# of the tests would compile them.
-compile_tests() {
-    DJANGO_SETTINGS_MODULE=tests.settings nice python -m pytest -qq --collect-only >/dev/null 2>&1 &
-    compilation=$!
+# Installs the Node packages and compiles the tests while the static checks leave a processor idle.
+# On a fresh machine, each process of the tests would compile them. Failures are reported later.
+start_preparation() {
+    (
+        export DJANGO_SETTINGS_MODULE=tests.settings
+        nice python -m tests.openapi.tools || true
+        nice python -m pytest -qq --collect-only
+    ) >/dev/null 2>&1 &
+    preparation=$!
 }
 
 # Audits the packages in the background, since this waits for other hosts: it needs internet access,
@@ -119,9 +123,10 @@ finish_audit() {
 }
 
 stop_background() {
-    kill ${audit:+"$audit"} ${compilation:+"$compilation"} ${store_tests:+"$store_tests"} \
+    kill ${audit:+"$audit"} ${preparation:+"$preparation"} ${store_tests:+"$store_tests"} \
         2>/dev/null || true
-    rm -f ${audit_output:+"$audit_output"} ${store_output:+"$store_output"}
+    rm -rf ${audit_output:+"$audit_output"} ${store_output:+"$store_output"} \
+        ${shared_files:+"$shared_files"}
 }
 
 STORES=${STORES:-both}
@@ -135,7 +140,7 @@ if [ -n "${CI:-}" ]; then
     ensure_test_packages
     exec 9<&-
     start_audit
-    compile_tests
+    start_preparation
 fi
 bash deploy/lint.sh
 # Use a separate VAR_DIR and settings, so that a portal in this checkout isn't affected.
@@ -158,6 +163,8 @@ if [[ " ${TESTS_WITHOUT:-} " != *" engine "* ]]; then
     python manage.py build_images
 fi
 exec 9<&-
+shared_files=$(mktemp -d)
+export TESTS_SHARED_FILES=$shared_files
 passed=true
 [ "$STORES" != both ] || start_store_tests
 if [ "$STORES" != embedded ]; then

@@ -23,7 +23,7 @@ from sandboxes.runtime.process import process_table
 from sandboxes.runtime.process.runtime import ProcessRuntime
 from sandboxes.runtime.process.templates import TemplateBuild
 from tests.billing.harness import RESOURCES, TIME_LIMIT, LaunchedSandbox, launch_billing
-from tests.harness.shared_files import share_templates
+from tests.harness.shared_files import creating_shared, share_templates
 from tests.helpers.wait import wait_for
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -81,7 +81,8 @@ def runtime() -> Iterator[ProcessRuntime]:
             TemplateBuild(image, one.files, one.requirements, one.command)
             for image, one in load("billing").preparations.items()
         ]
-        runtime.templates.ensure(builds, lambda _: None)
+        with creating_shared():
+            runtime.templates.ensure(builds, lambda _: None)
         yield runtime
         for sandbox_id in runtime.observe():
             runtime.destroy(sandbox_id)

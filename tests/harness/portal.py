@@ -31,7 +31,7 @@ from sandboxes.runtime.process.state_dir import StateDir
 from tests.harness.ports import reserve_port
 from tests.harness.runtimes import command_of
 from tests.harness.servers import own_stores
-from tests.harness.shared_files import link_shared, share_templates
+from tests.harness.shared_files import creating_shared, link_shared, share_templates
 from tests.helpers.servers import start_in_thread
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -262,7 +262,8 @@ def _running_portal(
     link_shared(var / "static", "static")
     if settings["SANDBOX_RUNTIME"] == "process":
         share_templates(Path(settings["SANDBOX_PROCESS_DIR"]))
-    done = running.manage("prepare", "--demo", seconds=PREPARE_SECONDS)
+    with creating_shared():
+        done = running.manage("prepare", "--demo", seconds=PREPARE_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     running.accounts = json.loads((var / "demo-accounts.json").read_text())
     try:

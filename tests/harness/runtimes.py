@@ -42,7 +42,7 @@ from sandboxes.runtime.process.state_dir import StateDir
 from sandboxes.runtime.process.templates import TemplateBuild
 from tests.harness.busybox_image import import_busybox_image
 from tests.harness.ports import reserve_port
-from tests.harness.shared_files import share_interpreter
+from tests.harness.shared_files import creating_shared, share_interpreter
 from tests.helpers.wait import wait_for
 
 TIME_LIMIT = 30.0
@@ -195,7 +195,8 @@ class ProcessHarness:
         www = home.parent / "www"
         www.mkdir()
         (www / "ok").write_text("ok\n")
-        self.runtime.templates.ensure([TemplateBuild("tiny", [www])], ignore_step)
+        with creating_shared():
+            self.runtime.templates.ensure([TemplateBuild("tiny", [www])], ignore_step)
 
     def new_runtime(self, **options: Any) -> ProcessRuntime:
         return ProcessRuntime(self.instance, self.home, **options)

@@ -26,6 +26,7 @@ from tests.harness.portal import ROOT
 from tests.harness.ports import reserve_port
 from tests.harness.postgres import running_cluster
 from tests.harness.redis import Redis, redis
+from tests.harness.shared_files import creating_shared, link_shared
 from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
@@ -38,10 +39,8 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from sandboxes.accounts.api_tokens import issue
 
-for command in ("migrate", "createcachetable"):
-    call_command(command, verbosity=0)
-call_command("collectstatic", interactive=False, verbosity=0)
-call_command("reap_sandboxes", stdout=open("/dev/null", "w"))
+for command in ("prepare", "reap_sandboxes"):
+    call_command(command, stdout=open("/dev/null", "w"))
 user = User.objects.create_user("alice", "alice@example.com", {PASSWORD!r})
 print(json.dumps(issue(user, "test")[1]))
 """
@@ -83,7 +82,8 @@ class Installation:
 
     @contextmanager
     def started(self, *names: str) -> Iterator[None]:
-        self.token = json.loads(self.run("-c", PREPARE).splitlines()[-1])
+        with creating_shared():
+            self.token = json.loads(self.run("-c", PREPARE).splitlines()[-1])
         with (self.var / "portal.log").open("ab") as log:
             self.process = subprocess.Popen(
                 ["honcho", "start", *names],
@@ -166,12 +166,13 @@ class Installation:
 
 def installation(var: Path, **settings: str) -> Installation:
     port = reserve_port()
+    link_shared(var / "static", "static")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return Installation(
         var,
         os.environ
         | {
-            "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.harness.portal_settings",
             "SANDBOX_RUNTIME": "memory",
             "DATABASE_URL": f"sqlite:///{var}/portal.sqlite3",
             "CACHE_URL": "dbcache://portal_cache",
