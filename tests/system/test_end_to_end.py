@@ -206,6 +206,12 @@ def test_a_sandbox_that_runs_out_of_memory_fails_with_that_reason(
     labels = [f"sandboxportal.sandbox={sandbox['id']}", "sandboxportal.service=db"]
     database = {"label": labels}
     wait_for(lambda: not portal.engine.containers(filters=database), "the database has ended")
+    [ended] = portal.engine.containers(all=True, filters=database)
+    # The engine hears of the cause apart from the end.
+    wait_for(
+        lambda: portal.engine.inspect_container(ended["Id"])["State"]["OOMKilled"],
+        "the engine knows the cause",
+    )
     console.sweep()
     failed = client.get(path).json()
     assert (failed["end_reason"], failed["failure"]["service"]) == ("out_of_memory", "db")
