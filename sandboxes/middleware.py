@@ -16,6 +16,7 @@ from django.shortcuts import redirect, render
 
 from sandboxes.accounts import known_browsers, sessions
 from sandboxes.core import disk_reserve
+from sandboxes.gateway.access import FORWARDED_COOKIES
 from sandboxes.models.runtime_settings import config
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -57,6 +58,21 @@ def _parse_address(text: str) -> str:
         return str(ip_address(text.strip()))
     except ValueError:
         return ""
+
+
+class SandboxCookiesMiddleware:
+    """Keeps cookies of sandboxes' hosts, which the gateway sends, away from the portal's session.
+
+    A sandbox's own session cookie may have the same name as the portal's.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path_info.startswith("/gateway/"):
+            request.META[FORWARDED_COOKIES] = request.META.pop("HTTP_COOKIE", "")
+        return self.get_response(request)
 
 
 class NoStoreMiddleware:

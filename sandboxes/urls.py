@@ -10,6 +10,7 @@ from sandboxes.views import (
     downloads,
     email_links,
     explorer,
+    gateway,
     history,
     logs,
     preferences,
@@ -46,6 +47,9 @@ urlpatterns = [
     ),
     path("sandboxes/<str:public_id>/api/", explorer.explorer, name="explorer"),
     path("sandboxes/<str:public_id>/api/send/", explorer.send, name="explorer-send"),
+    path(
+        "sandboxes/<str:public_id>/open/<str:label>/", gateway.open_endpoint, name="open-endpoint"
+    ),
     path("sandboxes/<str:public_id>/extend/", sandbox.extend, name="extend"),
     path("sandboxes/<str:public_id>/touch/", sandbox.touch, name="touch"),
     path("sandboxes/<str:public_id>/retry-funding/", sandbox.retry_funding, name="retry-funding"),

@@ -207,6 +207,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "sandboxes.middleware.SandboxCookiesMiddleware",
     "sandboxes.middleware.ClientIPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -504,8 +505,8 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-# The gateway pulls its routes over the loopback interface.
-SECURE_REDIRECT_EXEMPT = [r"^gateway/routes$"]
+# The gateway reaches the portal over the loopback interface.
+SECURE_REDIRECT_EXEMPT = [r"^gateway/"]
 if HTTPS:
     # With this prefix, browsers reject the cookie from sibling hosts and over plain HTTP.
     SESSION_COOKIE_NAME = "__Host-sessionid"

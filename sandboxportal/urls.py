@@ -11,7 +11,7 @@ from sandboxes.api import api
 from sandboxes.api.methods import answer_every_method
 from sandboxes.api.root import api_root, unknown_path
 from sandboxes.metrics import health
-from sandboxes.views.gateway import gateway_routes
+from sandboxes.views import gateway
 
 # Operators use the same sign-in page as users, with its rate limits and two-factor authentication.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -31,6 +31,11 @@ urlpatterns = [
     re_path("^api(?:/|$)", answer_every_method(unknown_path)),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
-    path("gateway/routes", gateway_routes, name="gateway-routes"),
+    path("gateway/routes", gateway.gateway_routes, name="gateway-routes"),
+    re_path(
+        "^gateway/authorize/(?P<host_label>sbx-[a-z0-9]+--[a-z0-9-]+)$",
+        gateway.authorize,
+        name="gateway-authorize",
+    ),
     path("metrics", health.metrics, name="metrics"),
 ]

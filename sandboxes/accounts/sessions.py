@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.auth import get_user
 from django.http import HttpRequest
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 SIGNED_IN_COOKIE = "signed_in"
 """Set from sign-in to sign-out. Without a session, it means that the session expired."""
@@ -37,3 +43,14 @@ def note_sign_out(request: HttpRequest, **_: Any) -> None:
 def change(request: HttpRequest) -> bool | None:
     """Return whether the request signed a user in (True) or out (False); None if neither."""
     return request.META.get("portal.signed_in")
+
+
+def user_of(session_key: str) -> User | None:
+    """Return the user who is signed in with a session; None once it has ended.
+
+    A change of the password ends it, too.
+    """
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(request)
+    return user if user.is_authenticated else None

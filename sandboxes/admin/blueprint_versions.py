@@ -74,6 +74,7 @@ class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
         "status",
         "live",
         "title",
+        "access",
         "limits",
         "services",
         "image_ids",
@@ -88,7 +89,7 @@ class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
                 "“manage.py blueprint prepare” makes versions from the blueprints' folders.",
             },
         ),
-        ("Content", {"fields": ("limits", "services", "image_ids", "digest")}),
+        ("Content", {"fields": ("access", "limits", "services", "image_ids", "digest")}),
         ("Times", {"fields": ("prepared_at", "activated_at")}),
     ]
 
@@ -126,6 +127,11 @@ class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
     def title(self, row: BlueprintVersion) -> str:
         found = _read(row)
         return found.title if found else "This release can't read the version."
+
+    @admin.display(description="access")
+    def access(self, row: BlueprintVersion) -> str:
+        found = _read(row)
+        return found.access.value if found else ""
 
     @admin.display(description="limits")
     def limits(self, row: BlueprintVersion) -> SafeString:

@@ -86,6 +86,7 @@ def list_blueprints(request: ApiRequest) -> schemas.BlueprintList:
                 },
                 default=blueprint.name == settings.SANDBOX_DEFAULT_BLUEPRINT,
                 can_launch=blueprint.name in launchable,
+                access=blueprint.access,
                 limits=_limits_of(blueprint, own),
             )
             for blueprint in blueprints.available().values()

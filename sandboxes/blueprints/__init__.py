@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandboxes.blueprints.blueprint import (
+    Access,
     Addresses,
     Blueprint,
     Endpoint,
@@ -25,6 +26,7 @@ from sandboxes.blueprints.folders import problems
 from sandboxes.blueprints.loader import Problem
 
 __all__ = [
+    "Access",
     "Addresses",
     "Blueprint",
     "BlueprintChanged",

@@ -116,6 +116,7 @@ def assemble(
         first_call=_first_call(section, endpoints),
         seed=section.seed,
         egress=section.egress,
+        access=section.access,
         stellar=section.stellar,
         preparations=dict(_preparations(plan)),
         version=files.digest(),

@@ -6,6 +6,7 @@ import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ HTTP_SCHEMES = ("http://", "https://")
 
 Addresses = Mapping[str, str]
 """Published addresses of a sandbox's ports: `"api:8080"` to `"127.0.0.1:49153"`."""
+
+
+class Access(StrEnum):
+    """Who reaches the HTTP endpoints of a sandbox through the gateway."""
+
+    OPEN = "open"
+    """Everyone; the sandbox's own credentials protect it."""
+    OWNER = "owner"
 
 
 @dataclass(frozen=True)
@@ -161,6 +170,7 @@ class Blueprint:
     """Its own limits; they are never above the portal's when a sandbox is launched."""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     """What a launch may choose, by the name of the variable that it becomes."""
+    access: Access = Access.OPEN
 
     @property
     def is_prepared(self) -> bool:

@@ -28,6 +28,7 @@ REMEDIES = {
     "limits": "Write limits, for example {memory: 1g, lifetime: {default: 30m, max: 2h}}.",
     "lifetime": "Write {default: 30m, max: 2h}, or one of these.",
     "active_per_user": "Write a number of sandboxes, at least 1.",
+    "access": "Write open or owner.",
     "egress": "Write true or false.",
     "ulimits": "Write a number for each limit, for example {nofile: 1024}.",
     "length": "Write a number from 22 to 128, so that the secret can't be guessed.",

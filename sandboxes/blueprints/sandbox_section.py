@@ -19,6 +19,7 @@ from pydantic import (
 
 from sandboxes.blueprints import parameters
 from sandboxes.blueprints.auth import AuthType
+from sandboxes.blueprints.blueprint import Access
 from sandboxes.blueprints.compose.models import Bytes, Cpus, parsed_by
 from sandboxes.blueprints.fields import (
     Command,
@@ -204,5 +205,6 @@ class SandboxSection(StrictModel):
     process: dict[str, Process] = {}
     seed: dict[str, Annotated[int, Field(ge=0)]] = {}
     limits: Limits = Limits()
+    access: Access = Access.OPEN
     egress: bool = False
     stellar: bool = False

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core import checks
 from publicsuffixlist import PublicSuffixList
 
+from sandboxes.blueprints import Access, folders
 from sandboxes.checks.limits import Problem
 from sandboxes.gateway import certificate
 
@@ -48,6 +49,28 @@ def _expiry_warnings(current: x509.Certificate) -> Iterator[checks.CheckMessage]
         what = f"SANDBOX_GATEWAY_CERTIFICATE {certificate.expiry(current)}."
         hint = "Renew it; the gateway loads new files automatically."
         yield checks.Warning(what, hint=hint, id="sandboxes.W031")
+
+
+def check_owner_only(**_: Any) -> list[checks.CheckMessage]:
+    """Check that the gateway is the only way to sandboxes that only their owners may open."""
+    guarded = [one.name for one in folders.valid().values() if one.access is Access.OWNER]
+    if not guarded:
+        return []
+    what = f"Others can open sandboxes of {', '.join(guarded)}, which are for their owners only: "
+    if not settings.SANDBOX_DOMAIN:
+        what += "there is no gateway (SANDBOX_DOMAIN is empty)."
+        hint = "Set up a gateway: docs/gateway.md."
+    elif _is_public(settings.SANDBOX_BIND_ADDRESS):
+        what += f"ports are published on {settings.SANDBOX_BIND_ADDRESS}, past the gateway."
+        hint = "Set SANDBOX_BIND_ADDRESS to an address that only the gateway reaches."
+    else:
+        return []
+    return [checks.Warning(what, hint=hint, id="sandboxes.W032")]
+
+
+def _is_public(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    return found.is_unspecified or found.is_global
 
 
 def check_gateway_dns(**_: Any) -> list[checks.CheckMessage]:

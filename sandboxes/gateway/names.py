@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from django.conf import settings
 
-from sandboxes.blueprints import Endpoint, Locate, host_label, substitute_address
+from sandboxes.blueprints import Access, Blueprint, Endpoint, Locate, host_label, substitute_address
 
 HTTPS_PORT = 443
 POSTGRESQL_URL = re.compile(r"(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?://")
@@ -36,6 +36,21 @@ def label(public_id: str, endpoint: str) -> str:
 def host(public_id: str, endpoint: str) -> str:
     """Return the host name of an endpoint."""
     return f"{label(public_id, endpoint)}.{settings.SANDBOX_DOMAIN}"
+
+
+def public_id(label: str) -> str:
+    """Return the id of the sandbox to which the first label of a host name belongs."""
+    return label.partition("--")[0].replace("-", "_")
+
+
+def origin(label: str) -> str:
+    """Return the origin of an HTTP endpoint, as browsers name it."""
+    return https_url("https://{host}:{port}", f"{label}.{settings.SANDBOX_DOMAIN}")
+
+
+def is_owner_only(blueprint: Blueprint) -> bool:
+    """Return whether the gateway admits only the owners of the blueprint's sandboxes."""
+    return bool(settings.SANDBOX_DOMAIN) and blueprint.access is Access.OWNER
 
 
 def locator(public_id: str) -> Locate:

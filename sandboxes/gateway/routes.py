@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from django.conf import settings
+from django.urls import reverse
 
 from sandboxes import blueprints
-from sandboxes.gateway import certificate, names
+from sandboxes.gateway import access, certificate, names
 from sandboxes.gateway.names import Protocol
 from sandboxes.models import ReservedPort, Sandbox, State
 from sandboxes.runtime.probing import probe_host
@@ -28,6 +29,10 @@ FLUSH_AT_ONCE = "-1ms"
 """A negative interval: each write of a sandbox is forwarded at once."""
 
 
+Endpoints = dict[tuple[str, int], list[tuple[str, Protocol, bool]]]
+"""Name, protocol, and whether only owners are admitted, of endpoints by service and port."""
+
+
 @dataclass(frozen=True, order=True)
 class Route:
     """A host name, and the published port to which it leads."""
@@ -35,6 +40,7 @@ class Route:
     label: str
     protocol: Protocol
     address: str
+    is_owner_only: bool = False
 
 
 def current() -> list[Route]:
@@ -53,32 +59,35 @@ def current() -> list[Route]:
         settings.SANDBOX_GATEWAY_UPSTREAM
         or probe_host(settings.SANDBOX_BIND_ADDRESS, settings.DOCKER_HOST)
     )
-    known: dict[tuple[str, str | None], dict[tuple[str, int], list[tuple[str, Protocol]]]] = {}
+    known: dict[tuple[str, str | None], Endpoints] = {}
     found = []
     for public_id, blueprint, version, service, target, port in rows:
         if (blueprint, version) not in known:
             known[blueprint, version] = _endpoints(blueprint, version)
-        for name, protocol in known[blueprint, version].get((service, target), ()):
-            found.append(Route(names.label(public_id, name), protocol, f"{upstream}:{port}"))
+        for name, protocol, owner_only in known[blueprint, version].get((service, target), ()):
+            label = names.label(public_id, name)
+            found.append(Route(label, protocol, f"{upstream}:{port}", owner_only))
     return sorted(found)
 
 
-def _endpoints(
-    blueprint: str, version: str | None
-) -> dict[tuple[str, int], list[tuple[str, Protocol]]]:
-    """Return the names and protocols of a blueprint's endpoints, by service and port."""
+def _endpoints(blueprint: str, version: str | None) -> Endpoints:
     row = Sandbox(blueprint=blueprint, blueprint_version_id=version)
-    found: dict[tuple[str, int], list[tuple[str, Protocol]]] = {}
+    found: Endpoints = {}
     if known := blueprints.find_for_sandbox(row):
+        owner_only = names.is_owner_only(known)
         for name, endpoint in known.endpoints.items():
             if protocol := names.protocol(endpoint):
                 key = (endpoint.service, endpoint.port)
-                found.setdefault(key, []).append((name, protocol))
+                is_guarded = owner_only and protocol is Protocol.HTTP
+                found.setdefault(key, []).append((name, protocol, is_guarded))
     return found
 
 
-def configuration(routes: Iterable[Route]) -> dict[str, Any]:
-    """Return the dynamic configuration of Traefik with these routes."""
+def configuration(routes: Iterable[Route], portal_url: str) -> dict[str, Any]:
+    """Return the dynamic configuration of Traefik with these routes.
+
+    `portal_url` is where the gateway reaches the portal.
+    """
     http = [route for route in routes if route.protocol is Protocol.HTTP]
     tcp = [route for route in routes if route.protocol is Protocol.POSTGRESQL]
     found: dict[str, Any] = {"tls": _tls()}
@@ -88,6 +97,10 @@ def configuration(routes: Iterable[Route]) -> dict[str, Any]:
             "routers": {one.label: _http_router(one) for one in http},
             "services": {one.label: _http_service(one) for one in http},
         }
+        if guarded := [route for route in http if route.is_owner_only]:
+            found["http"]["middlewares"] = {
+                one.label: _forward_auth(one, portal_url) for one in guarded
+            }
     if tcp:
         found["tcp"] = {
             "routers": {one.label: _tcp_router(one) for one in tcp},
@@ -104,6 +117,20 @@ def _http_router(route: Route) -> dict[str, Any]:
         "rule": f"Host(`{_host(route)}`)",
         "service": route.label,
         "tls": _certificate(),
+    } | ({"middlewares": [route.label]} if route.is_owner_only else {})
+
+
+def _forward_auth(route: Route, portal_url: str) -> dict[str, Any]:
+    """Return the middleware that asks the portal for each request.
+
+    The label is part of the URL, so that no header decides which sandbox it is about.
+    """
+    return {
+        "forwardAuth": {
+            "address": portal_url + reverse("gateway-authorize", args=[route.label]),
+            "authRequestHeaders": list(access.REQUEST_HEADERS),
+            "authResponseHeaders": list(access.REPLACED_HEADERS),
+        }
     }
 
 

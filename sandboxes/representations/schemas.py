@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ninja import Field, Schema
 from pydantic import BaseModel, ConfigDict
 
+from sandboxes.blueprints import Access
 from sandboxes.blueprints.parameters import ParameterType
 from sandboxes.models import EndReason, Funding, State
 from sandboxes.representations.usage_schemas import Peak, Sample
@@ -247,6 +248,10 @@ class Blueprint(Schema):
     default: bool
     can_launch: bool = Field(
         description="False if this portal can't run it or an operator has disabled it."
+    )
+    access: Access = Field(
+        description="Who reaches its HTTP endpoints: everyone (`open`), or only the owner of the "
+        "sandbox (`owner`), with the Portal-Token header. The portal needs a gateway for it."
     )
     limits: BlueprintLimits
 

@@ -14,6 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from sandboxes import runtime
+from sandboxes.blueprints import host_label
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, WebhookDelivery
 from sandboxes.representations import display, labels
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 register = template.Library()
 register.simple_tag(new_key, name="new_key")
+register.filter(host_label)
 register.filter(labels.label)
 register.filter(labels.phrase)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sandboxes import actions, blueprints
 from sandboxes.core.launch_eta import EtaCalculator, LaunchEta
+from sandboxes.gateway import names
 from sandboxes.lib import clock
 from sandboxes.models import LAUNCHING_STATES, EngineStatus, Sandbox, State
 from sandboxes.models.runtime_settings import config
@@ -96,6 +97,12 @@ class Card:
     def shown_endpoints(self) -> dict[str, str | None]:
         """All endpoints; on a compact card, only the first."""
         return dict(islice(self.endpoints.items(), 1 if self.is_compact else None))
+
+    @property
+    def is_owner_only(self) -> bool:
+        """Whether the gateway admits only the owner to its HTTP endpoints."""
+        blueprint = blueprints.find_for_sandbox(self.sandbox)
+        return bool(blueprint and names.is_owner_only(blueprint))
 
     @cached_property
     def extension(self) -> display.ExtensionQuote:

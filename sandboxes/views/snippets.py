@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sandboxes import actions
 from sandboxes.blueprints import Blueprint, find_for_sandbox
+from sandboxes.gateway.access import TOKEN_HEADER
 from sandboxes.representations import labels
 from sandboxes.representations.connections import database_urls, environment_variables
 from sandboxes.representations.database_commands import client_and_command, is_database
@@ -102,7 +103,8 @@ def _first_calls(
     if not access.is_complete:
         return
     describes_json = bool(blueprint.endpoints[first.endpoint].openapi or first.answer is not None)
-    call = Call(first.method, first.path, (), body_text(first.body), describes_json)
+    headers = [(TOKEN_HEADER, "YOUR_API_TOKEN")] if card.is_owner_only else []
+    call = Call(first.method, first.path, headers, body_text(first.body), describes_json)
     yield Snippet("curl", "curl", "", curl(call, access))
     yield Snippet("python", "Python", "No dependencies.", python(call, access))
     yield Snippet("javascript", "JavaScript", "Node.js or browser.", javascript(call, access))

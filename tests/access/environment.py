@@ -166,6 +166,8 @@ def create_environment() -> AccessEnvironment:
         {
             "public_id": sandbox.public_id,
             "sandbox_id": sandbox.public_id,
+            "host_label": f"{sandbox.public_id.replace('_', '-')}--api",
+            "label": "api",
             "pk": token.pk,
             "key": EmailConfirmationHMAC(_new_email_address()).key,
             "uidb36": user_pk_to_url_str(owner),

@@ -79,6 +79,8 @@ PORTAL = {
     "sandboxes/<public_id>/credentials/env/": rule(POST=OWNER_ONLY),
     "sandboxes/<public_id>/credentials/postman/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/credentials/": rule(GET=OWNER_REDIRECTED, POST=OWNER_ONLY),
+    # The blueprint is open to everyone.
+    "sandboxes/<public_id>/open/<label>/": rule(GET=OWNER_REDIRECTED, POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/extend/": rule(POST=OWNER_REDIRECTED, data={"minutes": 15}),
     "sandboxes/<public_id>/touch/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/retry-funding/": rule(POST=OWNER_REDIRECTED),
@@ -115,6 +117,7 @@ MONITORING = {
     "logo": rule(GET=ANYONE_REDIRECTED),
     "robots.txt": rule(GET=ANYONE),
     "gateway/routes": rule(),
+    "gateway/authorize/<host_label>": rule(),
     "healthz": rule(GET=ANYONE),
     "readyz": rule(GET="503 503 503 503"),  # The reaper hasn't run.
     "metrics": rule(GET="401 401 401 200"),

@@ -298,6 +298,7 @@ REJECTED = [
     ("x-sandbox.requests.line", "", "at least 1 character"),
     ("x-sandbox.seed", {"things": -1}, "greater than or equal to 0"),
     ("x-sandbox.egress", "perhaps", "valid boolean"),
+    ("x-sandbox.access", "everyone", "'open' or 'owner'"),
 ]
 
 

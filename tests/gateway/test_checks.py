@@ -14,8 +14,9 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 
-from sandboxes.checks.gateway import check_gateway, check_gateway_dns
+from sandboxes.checks.gateway import check_gateway, check_gateway_dns, check_owner_only
 from sandboxes.gateway import development_ca
+from tests.gateway.owner_only import owner_only_blueprint
 from tests.harness.ports import reserve_port
 
 if TYPE_CHECKING:
@@ -138,3 +139,23 @@ def test_a_port_of_another_program_is_refused(settings: SettingsWrapper, tmp_pat
         expected = rf"Port {port} is in use \(SANDBOX_GATEWAY_POSTGRESQL_PORT\). Stop the program"
         with pytest.raises(CommandError, match=expected):
             call_command("gateway_config", tmp_path / "traefik.yaml", skip_checks=True)
+
+
+@pytest.mark.parametrize(
+    ("domain", "address", "words"),
+    [
+        (DOMAIN, "127.0.0.1", ""),
+        (DOMAIN, "10.0.0.1", ""),
+        (DOMAIN, "0.0.0.0", "published on 0.0.0.0, past the gateway"),
+        ("", "127.0.0.1", "Others can open sandboxes of tiny"),
+    ],
+)
+def test_ways_past_the_gateway_to_owner_only_sandboxes_are_a_warning(
+    settings: SettingsWrapper, tmp_path: Path, domain: str, address: str, words: str
+) -> None:
+    assert check_owner_only() == []
+    owner_only_blueprint(settings, tmp_path)
+    settings.SANDBOX_DOMAIN, settings.SANDBOX_BIND_ADDRESS = domain, address
+    found = [warning.msg for warning in check_owner_only()]
+    assert bool(found) is bool(words)
+    assert words in "".join(found)

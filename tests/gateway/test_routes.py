@@ -35,7 +35,7 @@ def _domain(settings: SettingsWrapper) -> None:
 def test_a_sandbox_has_a_router_for_each_endpoint(alice: User, runtime: MemoryRuntime) -> None:
     sandbox = launch(alice)
     name = sandbox.public_id.replace("_", "-")
-    found = routes.configuration(routes.current())
+    found = routes.configuration(routes.current(), "http://portal")
 
     http = found["http"]["routers"][f"{name}--api"]
     assert http["rule"] == f"Host(`{name}--api.sandboxes.example.net`)"

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,62 +21,26 @@ from sandboxes.doctor import gateway as doctor
 from sandboxes.gateway import development_ca, listening
 from sandboxes.models import Sandbox, State
 from tests.doctor.findings import FINE, WRONG, levels, the_one
-from tests.gateway.traefik import EchoHandler, Gateway, echo_service, forwarding, traefik
-from tests.harness.ports import reserve_port
+from tests.gateway.traefik import (
+    DOMAIN,
+    EchoHandler,
+    Gateway,
+    echo_service,
+    forwarding,
+    host_of,
+    port_of,
+    until_routed,
+)
 from tests.helpers.scenarios import launch
 from tests.helpers.wait import wait_for
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from pytest_django.fixtures import SettingsWrapper
-    from pytest_django.live_server_helper import LiveServer
 
     from sandboxes.runtime.memory import MemoryRuntime
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
-
-DOMAIN = "sandboxes.example.net"
-BEFORE_RUNNING_SECONDS = 2
-"""How long a test waits for a route; a cold launch takes longer from `provisioning` on."""
-
-
-@pytest.fixture
-def gateway(
-    live_server: LiveServer, settings: SettingsWrapper, tmp_path: Path
-) -> Iterator[Gateway]:
-    """Return Traefik as `gateway_config` configures it, pulling routes from a portal."""
-    authority, certificate, key = development_ca.write(tmp_path / "tls", DOMAIN)
-    settings.SANDBOX_DOMAIN = DOMAIN
-    settings.SANDBOX_GATEWAY_TOKEN = "t" * 32
-    settings.SANDBOX_GATEWAY_CERTIFICATE = str(certificate)
-    settings.SANDBOX_GATEWAY_KEY = str(key)
-    settings.SANDBOX_GATEWAY_HTTP_PORT = reserve_port()
-    settings.SANDBOX_GATEWAY_HTTPS_PORT = reserve_port()
-    settings.SANDBOX_GATEWAY_POSTGRESQL_PORT = reserve_port()
-    file = tmp_path / "traefik.yaml"
-    call_command("gateway_config", file, portal_url=live_server.url, address="127.0.0.1")
-    assert file.stat().st_mode & 0o777 == 0o600
-    running = Gateway(
-        settings.SANDBOX_GATEWAY_HTTPS_PORT, settings.SANDBOX_GATEWAY_POSTGRESQL_PORT, authority
-    )
-    with traefik(file, running):
-        # Until its first routes, Traefik accepts connections and closes them.
-        wait_for(lambda: running.presents_its_certificate(f"any.{DOMAIN}"), "Traefik has routes")
-        yield running
-
-
-def host_of(sandbox: Sandbox, endpoint: str) -> str:
-    return f"{sandbox.public_id.replace('_', '-')}--{endpoint}.{DOMAIN}"
-
-
-def port_of(sandbox: Sandbox, service: str) -> int:
-    return int(sandbox.reserved_ports.get(service=service).port)
-
-
-def until_routed(gateway: Gateway, host: str) -> None:
-    wait_for(
-        lambda: b"200 OK" in gateway.request(host), f"{host} works", BEFORE_RUNNING_SECONDS, 0.05
-    )
 
 
 def test_http_passes_unbuffered_until_the_sandbox_ends(

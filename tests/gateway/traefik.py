@@ -18,9 +18,13 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from sandboxes.models import Sandbox
 from tests.helpers.servers import serving
 from tests.helpers.wait import wait_for
 
+DOMAIN = "sandboxes.example.net"
+BEFORE_RUNNING_SECONDS = 2
+"""How long a test waits for a route; a cold launch takes longer from `provisioning` on."""
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PROGRAM = Path(sys.executable).with_name("traefik")
 
@@ -57,6 +61,20 @@ class Gateway:
         with self.tls(host) as connection:
             connection.sendall(head.encode() + body)
             return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def host_of(sandbox: Sandbox, endpoint: str) -> str:
+    return f"{sandbox.public_id.replace('_', '-')}--{endpoint}.{DOMAIN}"
+
+
+def port_of(sandbox: Sandbox, service: str) -> int:
+    return int(sandbox.reserved_ports.get(service=service).port)
+
+
+def until_routed(gateway: Gateway, host: str) -> None:
+    wait_for(
+        lambda: b"200 OK" in gateway.request(host), f"{host} works", BEFORE_RUNNING_SECONDS, 0.05
+    )
 
 
 @contextmanager
