@@ -20,6 +20,7 @@ django.setup()
 from tests.bench import (
     baseline,
     density,
+    gateway,
     launching,
     machine,
     memory,
@@ -50,6 +51,7 @@ class Sizes:
     """Number of parallel launches by concurrency."""
     resets: int
     requests: int
+    gateway_requests: int
     ended: list[int]
     live: int
     few_live: int
@@ -57,8 +59,8 @@ class Sizes:
     due: int
 
 
-FULL = Sizes(50, 10, 20, 3, 2, {1: 8, 4: 16, 8: 24}, 10, 100, [3, 100_000], 100, 10, 7, 50)
-QUICK = Sizes(3, 3, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, [3, 5_000], 15, 5, 2, 50)
+FULL = Sizes(50, 10, 20, 3, 2, {1: 8, 4: 16, 8: 24}, 10, 100, 2_000, [3, 100_000], 100, 10, 7, 50)
+QUICK = Sizes(3, 3, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, 300, [3, 5_000], 15, 5, 2, 50)
 
 
 class Run:
@@ -100,6 +102,7 @@ class Run:
     def all(self) -> results.Results:
         """Run everything, on two portals."""
         pool = str(self.sizes.pool)
+        self.measure("gateway", lambda: gateway.latency(self.sizes.gateway_requests))
         without_pool = portal_environment(DEVELOPERS)
         with_pool = portal_environment(DEVELOPERS, ALL_PROCESSES, SANDBOX_POOL_SIZE=pool)
         self.measure_on("a portal without a pool", without_pool, self._cold)

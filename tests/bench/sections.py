@@ -200,6 +200,26 @@ def _pages(results: Results) -> Iterator[str]:
     )
 
 
+def _gateway(results: Results) -> Iterator[str]:
+    measured = results["gateway"]
+    yield (
+        f"Requests on one connection, alternately through [the gateway](gateway.md) with "
+        f"{measured['routes']} routes, and to the service behind it, which then does TLS.\n"
+    )
+    yield from table(
+        ["", "p50 (ms)", "p95 (ms)", "n"],
+        [
+            _finely("through the gateway", measured["through"]),
+            _finely("directly, with TLS", measured["direct"]),
+        ],
+    )
+
+
+def _finely(name: str, seconds: Sequence[float]) -> list[str]:
+    values = summary(seconds)
+    return [name, f"{values.p50 * 1000:.2f}", f"{values.p95 * 1000:.2f}", str(values.n)]
+
+
 SECTIONS = {
     "Launching": _launching,
     "Concurrency": _concurrency,
@@ -207,6 +227,7 @@ SECTIONS = {
     "Memory": _memory,
     "Sweeps": _sweeps,
     "Pages, API and admin": _pages,
+    "Gateway": _gateway,
 }
 PLOT_SECTIONS = {
     "launches": "Launching",

@@ -224,6 +224,13 @@ def _admin(results: Results) -> TargetResult:
     return TargetResult(measured, met, f"With {fewest} rows, p50 is {_ms(with_few)}.")
 
 
+def _gateway(results: Results) -> TargetResult:
+    through, direct = (median(results["gateway"][name]) for name in ("through", "direct"))
+    added = (through - direct) * 1000
+    measured = f"{added:.2f} ms ({through * 1000:.2f} ms compared with {direct * 1000:.2f} ms)"
+    return TargetResult(measured, added <= 1, _contention(results))
+
+
 WARM = "p50 ≤ 50 ms, p95 ≤ 120 ms, n ≥ 50"
 TARGETS = [
     Target("Warm launch, until the response with state `running`", WARM, _warm("idle")),
@@ -245,4 +252,5 @@ TARGETS = [
     Target("Dashboard with 3 cards, server time", "p95 ≤ 30 ms, no query per card", _dashboard),
     Target("Card poll without news", "p95 ≤ 8 ms", _poll),
     Target("Admin list of 100,000 sandboxes", "p95 ≤ 250 ms", _admin),
+    Target("Gateway, added to a request", "p50 ≤ 1 ms above direct TLS", _gateway),
 ]

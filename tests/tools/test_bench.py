@@ -70,6 +70,7 @@ SAMPLE: results.Results = {
         "refilling": {"seconds": [0.03] * 50, "missed": 0},
     },
     "processes": {"web": 120.0, "worker": 90.0, "reaper": 70.0},
+    "gateway": {"routes": 500, "through": [0.0003, 0.0004], "direct": [0.0001, 0.0001]},
 }
 
 
@@ -136,6 +137,7 @@ MISSED = {
     "Admin list of 100,000 sandboxes": {
         "pages__by_ended_count__100000__admin list__client": [0.3, 0.3]
     },
+    "Gateway, added to a request": {"gateway__through": [0.002, 0.002]},
 }
 
 
