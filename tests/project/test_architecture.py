@@ -14,7 +14,8 @@ from tests.project.layers import LAYERS
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTAL = ROOT / "sandboxes"
-INSIDE_SANDBOXES = PORTAL / "blueprints" / "billing"
+OTHER_PROGRAMS = (PORTAL / "blueprints" / "billing", PORTAL / "cli")
+"""Code that runs elsewhere: in sandboxes, and on the machines of developers."""
 
 ENGINE_SIDE = {
     "authoring",
@@ -36,7 +37,7 @@ def modules(*folders: Path) -> list[Path]:
     return [file for file in found if "migrations" not in file.parts and file.stat().st_size]
 
 
-CODE = [f for f in modules(PORTAL, ROOT / "sandboxportal") if INSIDE_SANDBOXES not in f.parents]
+CODE = [f for f in modules(PORTAL, ROOT / "sandboxportal") if not {*OTHER_PROGRAMS} & {*f.parents}]
 
 
 def name_of(file: Path) -> str:

@@ -1,0 +1,271 @@
+"""The client for programs without `asyncio`."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+from sandbox_client import errors, protocol, sign_in
+from sandbox_client.heartbeat import Heartbeat
+from sandbox_client.protocol import Call, SandboxData
+
+DEFAULT_LAUNCH_SECONDS = 120
+RESET_SECONDS = 120
+POLL_SECONDS = 0.2
+
+
+class Client:
+    """A user's access to a portal.
+
+    Without arguments it uses `SANDBOX_URL` and `SANDBOX_TOKEN`, or what `sandbox login` stored.
+    Methods raise ProblemError if the portal refuses and PortalUnreachable if it doesn't answer.
+    """
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, ca_file: str | None = None
+    ) -> None:
+        found = sign_in.current(url, token)
+        self.url = found.url
+        self._http = httpx2.Client(
+            base_url=found.url,
+            headers=protocol.headers(found.token),
+            verify=protocol.ssl_context(ca_file),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(self, call: Call) -> Any:
+        """Send a request to the API and return the JSON of its response."""
+        try:
+            response = self._http.request(
+                call.method,
+                call.url,
+                json=call.body,
+                params=call.query,
+                headers=call.headers,
+                timeout=protocol.timeout(call),
+            )
+        except httpx2.HTTPError as error:
+            raise errors.PortalUnreachable(protocol.unreachable(self.url, error)) from error
+        return protocol.parse(
+            response.status_code,
+            response.headers.get("content-type", ""),
+            response.content,
+            response.headers.get("retry-after"),
+        )
+
+    def launch(
+        self,
+        blueprint: str | None = None,
+        *,
+        wait: float = DEFAULT_LAUNCH_SECONDS,
+        name: str | None = None,
+        ttl_minutes: int | None = None,
+        parameters: Mapping[str, str | int | bool] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        heartbeat_seconds: int | None = None,
+    ) -> Sandbox:
+        """Launch a sandbox and wait up to `wait` seconds until it is running.
+
+        With `heartbeat_seconds`, a thread sends heartbeats, and the portal ends the sandbox that
+        long after this process has stopped. Raises LaunchFailed or LaunchTimeout; a sandbox that
+        isn't returned is destroyed.
+        """
+        call = protocol.launch(
+            blueprint,
+            name=name,
+            ttl_minutes=ttl_minutes,
+            parameters=parameters,
+            metadata=metadata,
+            heartbeat_seconds=heartbeat_seconds,
+            idempotency_key=str(uuid.uuid4()),
+            wait=wait,
+        )
+        sandbox = Sandbox(self, self._send_twice(call))
+        if heartbeat_seconds:
+            sandbox.start_heartbeat(heartbeat_seconds)
+        if wait > 0:
+            try:
+                sandbox.wait_until_running(wait)
+            except errors.LaunchFailed:
+                raise
+            except BaseException:  # Also Ctrl-C: nobody would know of the sandbox.
+                sandbox.destroy()
+                raise
+        return sandbox
+
+    def _send_twice(self, call: Call) -> Any:
+        """Send a request with an idempotency key again if no answer came."""
+        try:
+            return self.send(call)
+        except errors.PortalUnreachable:
+            return self.send(call)
+
+    def sandboxes(
+        self, *states: str, metadata: Mapping[str, str] | None = None
+    ) -> Iterator[Sandbox]:
+        """Yield the sandboxes in these states (in any, without), newest first."""
+        cursor = ""
+        while True:
+            page = self.send(protocol.list_sandboxes(states, metadata, cursor))
+            for data in page["data"]:
+                yield Sandbox(self, data)
+            if not page["has_more"]:
+                return
+            cursor = page["next_cursor"]
+
+    def sandbox(self, sandbox_id: str) -> Sandbox:
+        """Return a sandbox. Raises NotFound."""
+        return Sandbox(self, self.send(protocol.of_sandbox("GET", sandbox_id)))
+
+    def blueprints(self) -> list[dict[str, Any]]:
+        """Return the blueprints that can be launched, with their parameters and limits."""
+        return list(self.send(Call("GET", "/blueprints"))["data"])
+
+    def limits(self) -> dict[str, Any]:
+        """Return the limits of the user, and when the next slot opens."""
+        return dict(self.send(Call("GET", "/limits")))
+
+
+class Sandbox(SandboxData):
+    """A sandbox. As a context manager it is destroyed at the end of the block."""
+
+    def __init__(self, client: Client, data: Mapping[str, Any]) -> None:
+        super().__init__(data)
+        self._client = client
+        self._heartbeat: Heartbeat | None = None
+        self.owns_client = False
+        """Whether the client is closed with this sandbox."""
+
+    @classmethod
+    def launch(cls, blueprint: str | None = None, **options: Any) -> Sandbox:
+        """Launch a sandbox on the portal of the environment; see `Client.launch`."""
+        client = Client()
+        try:
+            sandbox = client.launch(blueprint, **options)
+        except BaseException:
+            client.close()
+            raise
+        sandbox.owns_client = True
+        return sandbox
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.destroy()
+        finally:
+            if self.owns_client:
+                self._client.close()
+
+    def _send(self, method: str, part: str = "", body: Any = None, **query: str) -> Any:
+        return self._client.send(protocol.of_sandbox(method, self.id, part, body, **query))
+
+    def refresh(self) -> Self:
+        """Ask the portal for the present state."""
+        self.data = self._send("GET")
+        return self
+
+    def wait_until_running(self, seconds: float = DEFAULT_LAUNCH_SECONDS) -> Self:
+        """Wait until the sandbox is running. Raises LaunchFailed or LaunchTimeout."""
+        deadline = time.monotonic() + seconds
+        while self.is_launching:
+            if time.monotonic() > deadline:
+                raise errors.LaunchTimeout(protocol.not_running(self.id, seconds))
+            time.sleep(POLL_SECONDS)
+            self.refresh()
+        if not self.is_running:
+            self.stop_heartbeat()
+            raise errors.LaunchFailed(self.data)
+        return self
+
+    def credentials(self) -> dict[str, str]:
+        """Return the credentials by the names of the blueprint. The portal records this."""
+        return {name: value for name, value in self._send("GET", "/credentials").items() if value}
+
+    def connections(self) -> dict[str, Any]:
+        """Return how to use it: `apis` with URL and headers, `databases` with URLs, `variables`.
+
+        They contain credentials; the portal records this.
+        """
+        return dict(self._send("GET", "/connections"))
+
+    def environment(self) -> dict[str, str]:
+        """Return URLs and credentials as environment variables. The portal records this."""
+        return dict((self.connections())["variables"])
+
+    def logs(self, service: str | None = None, tail: int = 100) -> str:
+        """Return the last lines of a service's log."""
+        query = {"tail": str(tail)} | ({"service": service} if service else {})
+        return str(self._send("GET", "/logs", **query)["text"])
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the activity log, oldest event first."""
+        return list(self._send("GET", "/events")["data"])
+
+    def touch(self) -> Self:
+        """Reset the idle timer."""
+        self.data = self._send("POST", "/touch")
+        return self
+
+    def extend(self, minutes: int) -> Self:
+        """Extend the lifetime, which is possible once. Raises Conflict."""
+        self.data = self._send("POST", "/extensions", {"minutes": minutes})["sandbox"]
+        return self
+
+    def rename(self, name: str) -> Self:
+        """Change the name."""
+        self.data = self._send("PATCH", body={"name": name})
+        return self
+
+    def reset(self, wait: float = RESET_SECONDS) -> Self:
+        """Reset the data to the seed, and wait up to `wait` seconds. Raises LaunchTimeout."""
+        self.data = self._send("POST", "/reset")
+        deadline = time.monotonic() + wait
+        while wait > 0 and self.data["reset_pending"]:
+            if time.monotonic() > deadline:
+                raise errors.LaunchTimeout(protocol.not_reset(self.id, wait))
+            time.sleep(POLL_SECONDS)
+            self.refresh()
+        return self
+
+    def destroy(self) -> Self:
+        """Destroy the sandbox and its data. Does nothing if it is gone."""
+        self.stop_heartbeat()
+        self.data = self._send("DELETE")
+        return self
+
+    def start_heartbeat(self, seconds: float) -> None:
+        """Send a heartbeat from a thread, three times in `seconds`."""
+        self.stop_heartbeat()
+        self._heartbeat = Heartbeat(lambda: self._send("POST", "/heartbeat"), seconds / 3)
+
+    def stop_heartbeat(self) -> None:
+        """End the thread that sends heartbeats."""
+        if self._heartbeat:
+            self._heartbeat.stop()
+            self._heartbeat = None

@@ -1,0 +1,127 @@
+"""The command line, against a portal that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandboxes.models import Event, Sandbox, State
+from tests.cli.conftest import COMMAND, Run
+from tests.helpers.wait import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+PRINT_URL = [sys.executable, "-c", "import os; print(os.environ['API_URL'])"]
+
+
+def test_a_sandbox_is_launched_used_and_removed(sandbox: Run) -> None:
+    up = sandbox("up", "--name", "checkout", "--ttl", "30m", "-m", "job=4711", "--json")
+    assert up.returncode == 0, up.stderr
+    launched = json.loads(up.stdout)
+    assert (launched["state"], launched["name"]) == ("running", "checkout")
+
+    listed = sandbox("ls", "-m", "job=4711").stdout.splitlines()
+    assert listed[0].split() == ["ID", "NAME", "BLUEPRINT", "STATE", "ENDS", "IN"]
+    assert listed[-1].split()[:4] == [launched["id"], "checkout", launched["blueprint"], "running"]
+
+    variables = json.loads(sandbox("env", "--format", "json").stdout)
+    assert variables["API_URL"] == launched["endpoints"]["api"].rstrip("/")
+    assert f"export API_URL={variables['API_URL']}\n" in sandbox("env", "--format", "shell").stdout
+
+    assert sandbox("extend", "checkout", "--by", "1h").returncode == 0
+    again = sandbox("extend", launched["id"], "--by", "1h")
+    assert (again.returncode, again.stdout) == (5, "")
+    assert "Each sandbox can be extended once" in again.stderr
+    assert json.loads(sandbox("reset", "--json").stdout)["reset_pending"] is False
+
+    assert sandbox("rm").returncode == 0
+    assert Sandbox.objects.get().state == State.DESTROYED
+
+
+def test_run_passes_on_output_and_exit_code_and_leaves_nothing(sandbox: Run) -> None:
+    done = sandbox("run", "--", *PRINT_URL)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("http://")
+    assert Sandbox.objects.get().end_reason == "user"
+
+    for command, code in (
+        ([sys.executable, "-c", "raise SystemExit(7)"], 7),
+        (["no-such-command"], 127),
+        ([str(Path(__file__))], 126),
+    ):
+        assert sandbox("run", "--", *command).returncode == code
+    assert not Sandbox.objects.active().exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_that_is_interrupted_leaves_nothing(
+    environment: dict[str, str], number: signal.Signals
+) -> None:
+    sleeping = [sys.executable, "-u", "-c", "import time; print('ready'); time.sleep(60)"]
+    with subprocess.Popen(
+        [*COMMAND, "run", "--", *sleeping],
+        env=environment,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        os.killpg(process.pid, number)
+        assert process.wait(timeout=30) in (1, 128 + number)
+    assert Sandbox.objects.get().end_reason == "user"
+
+
+def test_run_that_is_killed_is_ended_by_its_heartbeat(environment: dict[str, str]) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "run", "--heartbeat", "30", "--", "cat"], env=environment, stdin=subprocess.PIPE
+    ) as process:
+        read = Event.objects.filter(kind="credentials_read")
+        wait_for(read.exists, "the command runs", 30)
+        process.kill()
+    assert Sandbox.objects.get().heartbeat_seconds == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed", "code", "words"),
+    [
+        (["ls"], {"SANDBOX_TOKEN": "sbp_wrong"}, 3, "Create a new one"),
+        (["ls"], {"SANDBOX_TOKEN": ""}, 3, "sandbox login"),
+        (["ls"], {"SANDBOX_URL": "http://127.0.0.1:9"}, 7, "can't be reached"),
+        (["show", "sbx_0123456789abcdef"], {}, 4, "not found"),
+        (["rm"], {}, 1, "sandbox up"),
+        (["up", "--ttl", "5m"], {}, 1, "from 15 to"),
+        (["up", "--ttl", "soon"], {}, 2, "such as 30m"),
+        (["up", "unknown"], {}, 1, "Unknown blueprint"),
+        (["up", "-p", "x"], {}, 2, "NAME=VALUE"),
+        (["run", "-b", "unknown", "--", "true"], {}, 125, "Unknown blueprint"),
+    ],
+)
+def test_each_mistake_has_its_sentence_and_exit_code(
+    sandbox: Run, arguments: list[str], changed: dict[str, str], code: int, words: str
+) -> None:
+    done = sandbox(*arguments, **changed)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_token_that_is_read_from_standard_input_is_stored_for_its_owner_alone(
+    sandbox: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    url, token = environment["SANDBOX_URL"], environment["SANDBOX_TOKEN"]
+    without = {"SANDBOX_URL": "", "SANDBOX_TOKEN": ""}
+    done = sandbox("login", url, "--token", standard_input=f"{token}\n", **without)
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "config" / "sandbox-client" / "sign-in.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert token not in done.stdout + done.stderr
+
+    assert json.loads(sandbox("whoami", "--json", **without).stdout)["active"] == 0
+    assert sandbox("logout", **without).returncode == 0
+    assert not file.exists()
