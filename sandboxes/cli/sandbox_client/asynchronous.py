@@ -96,7 +96,7 @@ class AsyncClient:
                 await sandbox.wait_until_running(wait)
             except errors.LaunchFailed:
                 raise
-            except BaseException:  # Also a cancellation: nobody would know of the sandbox.
+            except BaseException:  # Also a cancellation: the caller has no handle yet.
                 await sandbox.destroy()
                 raise
         return sandbox

@@ -59,7 +59,7 @@ class Forbidden(ProblemError):
 
 
 class NotFound(ProblemError):
-    """There is no such sandbox, or it belongs to somebody else (404)."""
+    """There is no such sandbox, or it belongs to another user (404)."""
 
 
 class Conflict(ProblemError):

@@ -216,7 +216,7 @@ class SandboxData:
 
     @property
     def ends_at(self) -> datetime | None:
-        """When it ends, if nobody uses or extends it."""
+        """When it ends, without more requests and without an extension."""
         return moment(self.data["ends_at"])
 
     @property

@@ -117,7 +117,7 @@ def _write(values: dict[str, str]) -> None:
     file = path()
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    # Created with its mode, so that nobody else can open it in between.
+    # Created with its mode, so that no other user can open it in between.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
         json.dump(values, opened)

@@ -107,7 +107,7 @@ class Client:
                 sandbox.wait_until_running(wait)
             except errors.LaunchFailed:
                 raise
-            except BaseException:  # Also Ctrl-C: nobody would know of the sandbox.
+            except BaseException:  # Also Ctrl-C: the caller has no handle yet.
                 sandbox.destroy()
                 raise
         return sandbox

@@ -64,7 +64,7 @@ def remove(
         if everything:
             found = list(portal.sandboxes("pending", "provisioning", "running"))
         else:
-            named: list[str | None] = [*(which or [None])]
+            named: list[str | None] = list(which) if which else [None]
             found = [arguments.find(portal, each) for each in named]
         for sandbox in found:
             sandbox.destroy()
