@@ -25,6 +25,8 @@ HTTPS_ENTRY_POINT = "websecure"
 POSTGRESQL_ENTRY_POINT = "postgresql"
 POSTGRESQL_ALPN = "postgresql"
 """The protocol that clients name when they negotiate TLS directly, since PostgreSQL 17."""
+OPEN = "open"
+"""Name of the middleware of sandboxes that everyone reaches."""
 FLUSH_AT_ONCE = "-1ms"
 """A negative interval: each write of a sandbox is forwarded at once."""
 
@@ -97,10 +99,9 @@ def configuration(routes: Iterable[Route], portal_url: str) -> dict[str, Any]:
             "routers": {one.label: _http_router(one) for one in http},
             "services": {one.label: _http_service(one) for one in http},
         }
-        if guarded := [route for route in http if route.is_owner_only]:
-            found["http"]["middlewares"] = {
-                one.label: _forward_auth(one, portal_url) for one in guarded
-            }
+        found["http"]["middlewares"] = {OPEN: _without_token()} | {
+            one.label: _forward_auth(one, portal_url) for one in http if one.is_owner_only
+        }
     if tcp:
         found["tcp"] = {
             "routers": {one.label: _tcp_router(one) for one in tcp},
@@ -117,7 +118,13 @@ def _http_router(route: Route) -> dict[str, Any]:
         "rule": f"Host(`{_host(route)}`)",
         "service": route.label,
         "tls": _certificate(),
-    } | ({"middlewares": [route.label]} if route.is_owner_only else {})
+        "middlewares": [route.label if route.is_owner_only else OPEN],
+    }
+
+
+def _without_token() -> dict[str, Any]:
+    """Return the middleware that removes a token that was sent to an open sandbox by mistake."""
+    return {"headers": {"customRequestHeaders": {access.TOKEN_HEADER: ""}}}
 
 
 def _forward_auth(route: Route, portal_url: str) -> dict[str, Any]:

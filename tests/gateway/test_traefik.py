@@ -65,11 +65,12 @@ def test_http_passes_unbuffered_until_the_sandbox_ends(
 
 
 def _sees_the_public_name(gateway: Gateway, api: str) -> None:
-    answer = gateway.request(api, "/v1/plans?a=b", "X-Own: yes\r\n")
+    answer = gateway.request(api, "/v1/plans?a=b", "X-Own: yes\r\nPortal-Token: sbp_x\r\n")
     seen = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert seen["path"] == "/v1/plans?a=b"
     assert seen["headers"]["host"] == api
     assert seen["headers"]["x-own"] == "yes"
+    assert "portal-token" not in seen["headers"]
     assert seen["headers"]["x-forwarded-proto"] == "https"
 
 
