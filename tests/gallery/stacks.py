@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +41,10 @@ class Stack:
     read: Callable[[Access], Any]
     """Return the data as its users see it."""
     change: Callable[[Access], Any]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What a launch chooses in place of the defaults."""
+    fresh: Any = None
+    """The data of a fresh sandbox with these parameters, if they decide about it."""
 
     def __str__(self) -> str:
         return self.name
@@ -156,6 +160,12 @@ BOOKS = Stack(
     ["api_key", "database_url"],
     read_books,
     add_book,
+    {"newest_first": True},
+    [
+        {"id": 3, "title": "Kindred"},
+        {"id": 2, "title": "Solaris"},
+        {"id": 1, "title": "The Dispossessed"},
+    ],
 )
 SHOP = Stack(
     "official-images",

@@ -9,7 +9,7 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +50,11 @@ class Gallery:
     client: httpx2.Client
     receiver: Receiver
 
-    def launch(self, stack: Stack, **headers: str) -> dict[str, Any]:
-        answer = self.client.post("/sandboxes", json={"blueprint": stack.name}, headers=headers)
+    def launch(
+        self, stack: Stack, parameters: Mapping[str, Any] | None = None, **headers: str
+    ) -> dict[str, Any]:
+        choices = {"blueprint": stack.name, "parameters": dict(parameters or {})}
+        answer = self.client.post("/sandboxes", json=choices, headers=headers)
         assert answer.status_code == 201, answer.text
         launched: dict[str, Any] = answer.json()
         return launched
@@ -179,11 +182,12 @@ def long_gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
 
 def check_stack(gallery: Gallery, stack: Stack) -> None:
     """Launch, use, reset and expire a sandbox of a stack."""
-    sandbox = gallery.launch(stack, Prefer="wait=60")
+    sandbox = gallery.launch(stack, stack.parameters, Prefer="wait=60")
     assert sandbox["state"] == "running", f"{sandbox['end_message']} {sandbox['failure']}"
     check_names(gallery, stack, sandbox)
     access = gallery.access(sandbox)
     fresh = stack.read(access)
+    assert stack.fresh in (fresh, None)
     stack.change(access)
     assert stack.read(access) != fresh
     assert gallery.client.post(f"/sandboxes/{sandbox['id']}/reset").status_code == 202

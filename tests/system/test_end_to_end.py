@@ -24,6 +24,8 @@ from tests.system.console import Console
 pytestmark = pytest.mark.slow
 
 SEED = {"plans": 5, "subscribers": 10, "invoices": 20}
+DUNNING = {"plans": 5, "subscribers": 22, "invoices": 50}
+"""What the scenario `dunning` has."""
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +101,10 @@ def journal(client: httpx2.Client, sandbox: dict[str, Any]) -> list[str]:
     return [event["kind"] for event in events.json()["data"]]
 
 
-def test_a_sandbox_can_be_extended_once_touched_and_reset(client: httpx2.Client) -> None:
-    sandbox = launch(client, ttl_minutes=60)
+def test_a_sandbox_can_be_extended_once_touched_and_reset_to_its_scenario(
+    client: httpx2.Client,
+) -> None:
+    sandbox = launch(client, ttl_minutes=60, parameters={"scenario": "dunning"})
     path = f"/sandboxes/{sandbox['id']}"
     assert client.post(f"{path}/extensions", json={"minutes": 121}).status_code == 422
     assert client.post(f"{path}/extensions", json={"minutes": 60}).status_code == 201
@@ -109,14 +113,15 @@ def test_a_sandbox_can_be_extended_once_touched_and_reset(client: httpx2.Client)
     extended = client.get(path).json()
     assert extended["expires_at"] > sandbox["expires_at"]
     with billing(client, sandbox) as api:
+        assert totals(api) == DUNNING
         api.post("/v1/plans", json={"name": "Mine", "amount": "1.00", "currency": "EUR"})
         url = client.get(f"{path}/credentials").json()["database_url"]
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("TRUNCATE invoices CASCADE")
-        assert totals(api) != SEED
+        assert totals(api) != DUNNING
         assert client.post(f"{path}/reset").status_code == 202
         wait_for(lambda: "reset" in journal(client, sandbox), "the reset is done")
-        assert totals(api) == SEED
+        assert totals(api) == DUNNING
     after = client.get(path).json()
     assert after["endpoints"] == sandbox["endpoints"]
 

@@ -34,7 +34,8 @@ class BookOut(BookIn):
 
 @app.get("/books")
 def list_books(db: Annotated[Session, Depends(session)]) -> list[BookOut]:
-    books = db.scalars(select(Book).order_by(Book.id))
+    newest_first = os.environ["NEWEST_FIRST"] == "true"
+    books = db.scalars(select(Book).order_by(Book.id.desc() if newest_first else Book.id))
     return [BookOut.model_validate(book) for book in books]
 
 
