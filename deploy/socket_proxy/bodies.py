@@ -53,7 +53,7 @@ SHARED_VOLUME = rf"{SANDBOX_ID}_volume2?_{VOLUME_NAME}"
 DIRECTORY = r"/[A-Za-z0-9_./-]{1,200}"
 MAX_ALIASES = 21
 PORT = r"[1-9][0-9]{0,4}/tcp"
-USER_NAME = r"[a-z_][a-z0-9_-]{0,31}"
+USER_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"
 USER = rf"(?:{USER_NAME}|[1-9][0-9]{{0,8}})(?::(?:{USER_NAME}|[0-9]{{1,9}}))?"
 ROOT_USER = r"(?:root|0)(?::(?:root|0))?"
 ROOT_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"]
@@ -116,7 +116,7 @@ def container(settings: Settings) -> Validator:
     fields: dict[str, Validator] = {
         "Image": text(IMAGE_NAME, 300),
         "Hostname": optional(text(HOST_NAME)),
-        "Env": optional(list_of(text(r"[A-Za-z_][A-Za-z0-9_.]*=.*"))),
+        "Env": optional(list_of(text(r"[^=]+=.*"))),
         "User": optional(text(rf"|{USER}|{ROOT_USER}" if settings.root_services else rf"|{USER}")),
         "WorkingDir": optional(text(r"(?:/.*)?", 1000)),
         "Labels": labels(settings),

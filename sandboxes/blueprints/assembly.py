@@ -20,8 +20,20 @@ from sandboxes.blueprints.blueprint import (
 )
 from sandboxes.blueprints.compose.contents import Contents, is_secret
 from sandboxes.blueprints.compose.findings import Findings, Malformed
-from sandboxes.blueprints.compose.limits import MIN_MEMORY_MB, share
-from sandboxes.blueprints.compose.models import Build, Condition, Service
+from sandboxes.blueprints.compose.limits import (
+    MAX_PIDS,
+    MIN_MEMORY_MB,
+    ULIMITS,
+    bounded_ulimit,
+    share,
+)
+from sandboxes.blueprints.compose.models import (
+    DEFAULT_CHECK_SECONDS,
+    MIN_CPUS,
+    Build,
+    Condition,
+    Service,
+)
 from sandboxes.blueprints.compose.mounts import Mounts
 from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.compose.stack import ROOT_USERS, Stack
@@ -160,7 +172,7 @@ class _Assembler:
 
     def _memory(self, services: Mapping[str, Service], total_mb: int) -> dict[str, float]:
         """Return the memory of each service in MB; none if there isn't enough."""
-        fixed = {n: max(one.mem_limit // MB, 1) for n, one in services.items() if one.mem_limit}
+        fixed = {n: one.mem_limit // MB for n, one in services.items() if one.mem_limit}
         at_most = {n: one.deploy.resources.limits.memory for n, one in services.items()}
         soft = {n: limit and limit / MB for n, limit in at_most.items() if n not in fixed}
         needed = sum(fixed.values()) + MIN_MEMORY_MB * len(soft)
@@ -186,7 +198,7 @@ class _Assembler:
             n: one.deploy.resources.limits.cpus for n, one in services.items() if n not in fixed
         }
         needed = sum(fixed.values())
-        if needed > total + 1e-9 or (soft and needed > total - 0.001 * len(soft)):
+        if needed + MIN_CPUS * len(soft) > total + 1e-9:
             message = f"The services use up to {needed:g} CPUs together; a sandbox has {total:g}."
             remedy = "Lower cpus of a service, raise x-sandbox.limits.cpus, or raise SANDBOX_CPUS."
             self._problem(("services",), message, remedy)
@@ -208,18 +220,21 @@ class _Assembler:
             image=image_name(plan.name, name),
             memory_mb=memory_mb,
             cpus=cpus,
-            pids=service.pids,
+            pids=self._bounded(name, "pids_limit", service.pids, MAX_PIDS),
             environment=self._environment(name, service),
             command=service.command,
             entrypoint=service.entrypoint,
             user=_user(service),
             working_dir=service.working_dir,
             ports=plan.ports[name],
-            tmpfs={path: max(size // MB, 1) for path, size in mounts.tmpfs.items()},
+            tmpfs={
+                path: self._bounded(name, "tmpfs", max(size // MB, 1), memory_mb)
+                for path, size in mounts.tmpfs.items()
+            },
             read_only=self._read_only(name, service),
             stop_signal=service.stop_signal,
-            ulimits={key: (limit.soft, limit.hard) for key, limit in service.ulimits.items()},
-            shm_mb=max(service.shm_size // MB, 1) if service.shm_size else 0,
+            ulimits=dict(self._ulimits(name, service)),
+            shm_mb=self._bounded(name, "shm_size", -(-service.shm_size // MB), memory_mb),
             hostname=service.hostname,
             aliases=stack.aliases(name),
             stop_seconds=max(round(service.stop_grace_period), 1),
@@ -234,6 +249,26 @@ class _Assembler:
             root=name in plan.section.root,
             process=ProcessSpec(process.command, process.environment) if process else None,
         )
+
+    def _bounded(self, name: str, key: str, wanted: int, most: int) -> int:
+        """Return what a service gets of a limit."""
+        if wanted > most:
+            message = f"The service gets {most}, the highest value that it can have."
+            if key != "pids_limit":
+                message = f"The service gets {most} MB, its limit of memory, which this counts as."
+            self._note(("services", name, key), message)
+        return min(wanted, most)
+
+    def _ulimits(self, name: str, service: Service) -> Iterator[tuple[str, tuple[int, int]]]:
+        for key, limit in service.ulimits.items():
+            path = ("services", name, "ulimits", key)
+            if reason := ULIMITS[key]:
+                self._note(path, f"This has no effect. {reason}")
+                continue
+            soft, hard = bounded_ulimit(key, limit.soft, limit.hard)
+            if key == "nofile" and hard != limit.hard:
+                self._note(path, f"The service gets {hard}, the highest value that it can have.")
+            yield key, (soft, hard)
 
     def _environment(self, name: str, service: Service) -> dict[str, str]:
         """Return the environment; a name without a value takes that of the variable, if set."""
@@ -328,7 +363,9 @@ def _user(service: Service) -> str:
 
 def _health_check(service: Service) -> HealthCheck | None:
     check = service.healthcheck
-    return HealthCheck(check.command, check.timeout) if check and service.health_command else None
+    if not check or not check.command:
+        return None
+    return HealthCheck(check.command, check.timeout or DEFAULT_CHECK_SECONDS)
 
 
 def _ready_checks(plan: Plan, endpoints: Mapping[str, Endpoint]) -> Iterator[ReadyCheck]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -19,6 +20,13 @@ from sandboxes.blueprints.parameters import (
 
 MIN_SIZE_MB = 16
 MINUTE = 60
+MAX_DIRECTORY_LENGTH = 200
+MAX_SIGNAL = 64
+REALTIME_SIGNAL = re.compile(r"SIGRTM(?:IN\+|AX-)\d{1,2}", re.ASCII)
+USER = re.compile(
+    r"(?:[A-Za-z_][A-Za-z0-9_.-]{0,31}|0|[1-9][0-9]{0,8})"
+    r"(?::(?:[A-Za-z_][A-Za-z0-9_.-]{0,31}|0|[1-9][0-9]{0,8}))?"
+)
 PATTERN_SYNTAX = (
     f"Use at most {MAX_PATTERN_LENGTH} characters, without look-around and backreferences, such as "
     "[a-z]{2,20}."
@@ -127,6 +135,48 @@ def absolute_path(value: str) -> str:
     return value
 
 
+def is_mount_point(path: str) -> bool:
+    """Return whether the engine can mount a file system here: the socket proxy allows no others."""
+    parts = path.rstrip("/").split("/")[1:]
+    plain = all(re.fullmatch(r"(?!\.\.?$)[A-Za-z0-9_.-]+", part) for part in parts)
+    return bool(parts) and plain and len(path) <= MAX_DIRECTORY_LENGTH
+
+
+def mount_point(value: str) -> str:
+    """Validate the path of a file system that is mounted in a container."""
+    if not is_mount_point(absolute_path(value)):
+        reject("Nothing can be mounted here.", "Write a path of letters, digits and ._- only.")
+    return value
+
+
+def working_directory(value: str) -> str:
+    """Validate the working directory of a container; empty stands for the image's own."""
+    return absolute_path(value) if value else value
+
+
+def image_user(value: str) -> str:
+    """Validate a user of an image, by name or number, optionally with a group.
+
+    A number is written as the engine prints it, so that none but 0 is root.
+    """
+    if value == ":":
+        return ""  # `${UID}:${GID}`, neither of which is set.
+    if value and not USER.fullmatch(value):
+        reject("Invalid user.", "Write a name or a number, for example node or 1000:1000.")
+    return value
+
+
+def signal_name(value: str) -> str:
+    """Return the name of a signal with its prefix, or its number."""
+    name = f"SIG{value.upper().removeprefix('SIG')}"
+    known = name in signal.Signals.__members__ or REALTIME_SIGNAL.fullmatch(name)
+    if not value or (value.isascii() and value.isdecimal() and 0 < int(value) <= MAX_SIGNAL):
+        return value
+    if not known:
+        reject("Unknown signal.", "Write a name such as SIGINT, or a number from 1 to 64.")
+    return name
+
+
 def image_reference(value: str) -> str:
     """Validate the name of an image; the engine knows the details."""
     if not re.fullmatch(r"[a-z0-9][A-Za-z0-9_./:@-]{0,254}", value) or value.endswith(
@@ -173,7 +223,7 @@ PublicName = Annotated[
     str, name_matching(r"[A-Za-z][A-Za-z0-9_-]{0,39}", "letters, digits, _ and -")
 ]
 """A name that the API, `.env` files and pages show."""
-UserName = Annotated[VariableValue, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$")]
+UserName = Annotated[VariableValue, Field(min_length=1), AfterValidator(image_user)]
 """A user of an image by name or number, optionally with a group."""
 PositiveInt = Annotated[int, Field(gt=0)]
 UrlPath = Annotated[str, Field(pattern=r"^/[!-~]*$")]

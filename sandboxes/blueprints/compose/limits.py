@@ -1,4 +1,8 @@
-"""Share out the memory and CPUs of a sandbox among its services."""
+"""Share out the memory and CPUs of a sandbox among its services, and bound their other limits.
+
+The socket proxy has the same bounds (`deploy/socket_proxy/bodies.py`): a service that passes here
+is one that it lets through.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,38 @@ from collections.abc import Mapping
 
 MIN_MEMORY_MB = 16
 """With less, hardly a process starts."""
+MAX_PIDS = 1024
+MAX_OPEN_FILES = 65_536
+NO_LIMIT = -1
+HIGHEST = 1 << 40
+"""Higher limits of what containers are limited in anyway count as none."""
+ULIMITS = {
+    "as": "",
+    "core": "Core dumps are off.",
+    "cpu": "",
+    "data": "",
+    "fsize": "The disk limit of the sandbox applies.",
+    "locks": "",
+    "memlock": "",
+    "msgqueue": "It needs a privilege that no container has.",
+    "nice": "It needs a privilege that no container has.",
+    "nofile": "",
+    "nproc": "",
+    "rss": "",
+    "rtprio": "It needs a privilege that no container has.",
+    "rttime": "It needs a privilege that no container has.",
+    "sigpending": "",
+    "stack": "",
+}
+"""The limits that the kernel has, and why one has no effect here."""
+
+
+def bounded_ulimit(name: str, soft: int, hard: int) -> tuple[int, int]:
+    """Return soft and hard limit within the bounds; -1 stands for no limit."""
+    most = MAX_OPEN_FILES if name == "nofile" else HIGHEST
+    bounded = [min(math.inf if one == NO_LIMIT else one, most) for one in (soft, hard)]
+    low, high = (NO_LIMIT if one == HIGHEST else int(one) for one in bounded)
+    return low, high
 
 
 def share(

@@ -14,13 +14,27 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sandboxes.blueprints.compose import values
 from sandboxes.blueprints.compose.findings import Malformed
+from sandboxes.blueprints.compose.limits import ULIMITS
 from sandboxes.blueprints.compose.verdicts import DEVICES, EXTENSION
-from sandboxes.blueprints.fields import absolute_path, host_name, image_reference, reject
+from sandboxes.blueprints.fields import (
+    absolute_path,
+    host_name,
+    image_reference,
+    image_user,
+    mount_point,
+    reject,
+    signal_name,
+    working_directory,
+)
 
 DEFAULT_PIDS = 128
 DEFAULT_TMPFS_BYTES = 16 * 1024**2
 DEFAULT_STOP_SECONDS = 5.0
 DEFAULT_CHECK_SECONDS = 30.0
+MIN_LIMIT_BYTES = 6 * 1024**2
+"""The engine's own minimum for the memory of a container."""
+MIN_CPUS = 0.01
+"""The kernel's minimum: 1 ms in each period of 100 ms."""
 SECTION = "x-sandbox"
 
 
@@ -46,7 +60,12 @@ def _tmpfs(items: Any) -> dict[str, int]:
 
 def _limit(value: Any) -> int | None:
     """Return bytes, or None for a limit that means none."""
-    return None if str(value).strip() in ("0", "-1", "") else values.size_in_bytes(value)
+    if str(value).strip() in ("0", "-1", ""):
+        return None
+    size = values.size_in_bytes(value)
+    if size < MIN_LIMIT_BYTES:
+        raise Malformed("This is too little for a container.", "Write at least 6m.")
+    return size
 
 
 def _pids(value: Any) -> Any:
@@ -64,10 +83,11 @@ def _as_text(value: Any) -> Any:
 Bytes = Annotated[int, parsed_by(values.size_in_bytes)]
 MemoryLimit = Annotated[int | None, parsed_by(_limit)]
 PidsLimit = Annotated[Annotated[int, Field(gt=0)] | None, parsed_by(_pids)]
-Cpus = Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, parsed_by(_cpus)]
+Cpus = Annotated[Annotated[float, Field(ge=MIN_CPUS, allow_inf_nan=False)] | None, parsed_by(_cpus)]
 Seconds = Annotated[float, parsed_by(values.seconds)]
 Text = Annotated[str, BeforeValidator(_as_text)]
 AbsolutePath = Annotated[str, AfterValidator(absolute_path)]
+MountPoint = Annotated[str, AfterValidator(mount_point)]
 HostName = Annotated[Text, AfterValidator(host_name)]
 
 
@@ -128,10 +148,18 @@ class Dependency(ComposeModel):
     restart: Any = None
 
 
+def _test(words: tuple[str, ...]) -> tuple[str, ...]:
+    kind, *command = words or ("NONE",)
+    if kind not in ("NONE", "CMD", "CMD-SHELL") or (kind != "NONE" and not command):
+        remedy = "Begin the list with CMD or CMD-SHELL, then the command; or write one line."
+        reject("This list isn't a health check.", remedy)
+    return words
+
+
 class HealthCheck(ComposeModel):
     """A command that succeeds if the service is healthy; of its times, `timeout` applies."""
 
-    test: tuple[str, ...] = ()
+    test: Annotated[tuple[str, ...], AfterValidator(_test)] = ()
     timeout: Seconds = DEFAULT_CHECK_SECONDS
     disable: bool = False
     interval: Seconds = 0
@@ -234,6 +262,25 @@ class Ulimit(ComposeModel):
     soft: Annotated[int, Field(ge=-1)]
     hard: Annotated[int, Field(ge=-1)]
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Ulimit:
+        if self.hard != -1 and not 0 <= self.soft <= self.hard:
+            reject("The soft limit is higher than the hard one.", "Lower soft, or raise hard.")
+        return self
+
+
+def _resource(name: str) -> str:
+    if name not in ULIMITS:
+        reject("Unknown limit.", f"Write one of: {', '.join(sorted(ULIMITS))}.")
+    return name
+
+
+def _at_most(ports: tuple[Port, ...]) -> tuple[Port, ...]:
+    if len(ports) > values.MAX_PORTS:
+        remedy = "List only the ports that developers use."
+        reject(f"There are more than {values.MAX_PORTS} ports.", remedy)
+    return ports
+
 
 class Limits(ComposeModel):
     """Limits of a service, as `deploy` has them."""
@@ -281,15 +328,15 @@ class Service(ComposeModel):
     env_file: tuple[dict[str, str], ...] = ()
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
-    user: Text = ""
-    working_dir: Text = ""
+    user: Annotated[Text, AfterValidator(image_user)] = ""
+    working_dir: Annotated[Text, AfterValidator(working_directory)] = ""
     hostname: HostName = ""
     container_name: Text = ""
-    ports: tuple[Port, ...] = ()
+    ports: Annotated[tuple[Port, ...], AfterValidator(_at_most)] = ()
     depends_on: dict[str, Dependency] = {}
     healthcheck: HealthCheck | None = None
     volumes: tuple[Mount, ...] = ()
-    tmpfs: Annotated[dict[AbsolutePath, int], parsed_by(_tmpfs)] = {}
+    tmpfs: Annotated[dict[MountPoint, int], parsed_by(_tmpfs)] = {}
     configs: tuple[FileUse, ...] = ()
     secrets: tuple[FileUse, ...] = ()
     networks: dict[str, NetworkUse] = {}
@@ -299,10 +346,10 @@ class Service(ComposeModel):
     cpus: Cpus = None
     pids_limit: PidsLimit = None
     deploy: Deploy = Deploy()
-    ulimits: dict[str, Ulimit] = {}
+    ulimits: dict[Annotated[str, AfterValidator(_resource)], Ulimit] = {}
     shm_size: Bytes = 0
     read_only: bool = False
-    stop_signal: Text = ""
+    stop_signal: Annotated[Text, AfterValidator(signal_name)] = ""
     stop_grace_period: Seconds = DEFAULT_STOP_SECONDS
 
     @property
@@ -317,7 +364,7 @@ class Service(ComposeModel):
 
     @property
     def pids(self) -> int:
-        """Maximum number of processes."""
+        """Maximum number of processes that the file asks for."""
         return self.pids_limit or self.deploy.resources.limits.pids or DEFAULT_PIDS
 
     @property

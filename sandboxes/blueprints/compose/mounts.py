@@ -18,11 +18,15 @@ from sandboxes.blueprints.compose.models import Mount
 from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.compose.stack import Stack
 from sandboxes.blueprints.compose.tree import KeyPath, Map
+from sandboxes.blueprints.fields import is_mount_point
 from sandboxes.runtime import Bind
 
 TIME_ZONE_FILES = ("/etc/localtime", "/etc/timezone")
 SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 HOME = "~"
+MAX_TMPFS = 20
+KERNEL_DIRECTORIES = ("/dev/", "/proc/", "/sys/")
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the path in a container
 
 
 @dataclass
@@ -80,7 +84,7 @@ class _Planner:
         mounts = Mounts(tmpfs=dict(service.tmpfs))
         for use in self._uses(name):
             target = use.mount.target
-            if target == "/" or target in mounts.targets:
+            if target in mounts.targets or not self._can_mount(use):
                 message = "Nothing can be mounted here, or something is mounted here already."
                 self._problem(use, message, "Choose another path in the container.")
             elif use.mount.type == "tmpfs":
@@ -89,7 +93,20 @@ class _Planner:
                 self._volume(use, mounts)
             else:
                 self._bind(use, mounts)
+        if len(mounts.tmpfs) > MAX_TMPFS:
+            path = ("services", name, "tmpfs")
+            message = f"There are more than {MAX_TMPFS} file systems in memory."
+            self.findings.problem(self.stack.place(path), path, message, "Remove some.")
         return mounts
+
+    def _can_mount(self, use: _Use) -> bool:
+        """Return whether something can be mounted here, or put into the image."""
+        target = use.mount.target
+        name = use.mount.source if use.mount.type == "volume" else ""
+        is_mounted = use.mount.type == "tmpfs" or (name and self.volume_uses[name] > 1)
+        if target.startswith(KERNEL_DIRECTORIES) and target != SHARED_MEMORY:
+            return False
+        return is_mount_point(target) if is_mounted else target != "/"
 
     def _problem(self, use: _Use, message: str, remedy: str) -> None:
         self.findings.problem(self.stack.place(use.path), use.path, message, remedy)

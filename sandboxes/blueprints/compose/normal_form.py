@@ -22,6 +22,8 @@ from sandboxes.blueprints.compose.verdicts import judge
 
 REMOTE = ("git@", "github.com/", "http://", "https://")
 HOME = "~"
+RAW = "raw"
+"""The format of an `env_file` whose values are taken as they are."""
 
 
 @dataclass(frozen=True)
@@ -241,9 +243,12 @@ class Normalizer:
                 message = f"The file {name} doesn't exist, so its variables are missing."
                 self.findings.note(entry.place, entry.path, message)
             return found
-        text, raw = self.files.text(file), options.get("format") == "raw"
+        form = options.get("format")
+        if form not in (None, RAW):
+            raise Malformed("Unknown format of a file.", "Write `format: raw`, or leave it out.")
+        text = self.files.text(file)
         try:
-            for variable, content in read_env_file(text, self.variables, raw=raw).items():
+            for variable, content in read_env_file(text, self.variables, raw=form == RAW).items():
                 found.put(variable, content)
         except InvalidEnvFile as error:
             error.place = Place(file, error.line)

@@ -30,6 +30,7 @@ ROOT_USERS = ("root", "0")
 ALIAS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 MAX_ALIASES = 20
 MAX_SERVICES = 100
+ALL_PROFILES = "*"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -194,7 +195,7 @@ def _profiles_of(service: Map) -> Sequence[Any]:
 
 def _is_active(service: Map, profiles: Collection[str]) -> bool:
     own = _profiles_of(service)
-    return not own or any(profile in profiles for profile in own)
+    return not own or ALL_PROFILES in profiles or any(profile in profiles for profile in own)
 
 
 def _check_profiles(
@@ -202,10 +203,15 @@ def _check_profiles(
 ) -> None:
     known = {profile for service in services.values() for profile in _profiles_of(service)}
     for profile in profiles:
-        if profile not in known:
+        if profile not in (ALL_PROFILES, *known):
             path = (SECTION, "profiles")
             remedy = f"Name some of the profiles: {', '.join(sorted(known)) or 'there are none'}."
             findings.problem(tree.place, path, f"No service has the profile {profile}.", remedy)
+    if services and not any(_is_active(service, profiles) for service in services.values()):
+        place = place_of(tree, ("services",))
+        remedy = f"Name some in x-sandbox.profiles: {', '.join(sorted(map(str, known)))}."
+        findings.problem(place, ("services",), "Every service has a profile.", remedy)
+        return
     for name, service in services.items():
         if not _is_active(service, profiles):
             message = "This service is not started: x-sandbox.profiles names none of its profiles."

@@ -18,6 +18,8 @@ PORT = re.compile(
     r"(?:(?P<host>.*):)?(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?(?:/(?P<protocol>\w+))?", re.ASCII
 )
 MAX_PORTS = 50
+LARGE_FLOAT = 1e21
+"""From here on, Go writes floats with an exponent."""
 WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]")
 
 PORT_REMEDY = 'Write the port inside the container, for example "5432" or "8080:5432".'
@@ -122,4 +124,6 @@ def text_of(value: Any) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGE_FLOAT:
+        return f"{value:.0f}"
     return "" if value is None else str(value)

@@ -122,7 +122,7 @@ SERVICE = (
     ),
     understood("volumes_from", "The volumes of another service."),
     understood("tmpfs", "`/tmp:size=16m`; 16 MB by default. Counts as memory."),
-    understood("shm_size", "The size of `/dev/shm`."),
+    understood("shm_size", "The size of `/dev/shm`. Counts as memory."),
     understood("configs", "Names of configs, or `source`, `target` and `mode`."),
     understood(
         "secrets",
@@ -147,12 +147,12 @@ SERVICE = (
         "cpus",
         "A number such as `0.5`; without it, the service gets a share of the sandbox's CPUs.",
     ),
-    understood("pids_limit", "Maximum number of processes; 128 by default."),
+    understood("pids_limit", "Maximum number of processes; 128 by default, at most 1024."),
     understood("deploy", "`resources.limits`; see below."),
     understood(
         "ulimits",
-        "One number, or `soft` and `hard`. `nofile` is 4096, `fsize` the sandbox's disk limit, "
-        "`core` 0 by default.",
+        "One number, or `soft` and `hard`. `nofile` is 4096 by default, at most 65536; `fsize`, "
+        "`core` and the limits of priorities are the portal's own.",
     ),
     understood(
         "read_only", "Makes the root file system read-only, unless the service has data in it."

@@ -198,6 +198,8 @@ class _Reader:
 
     def _scalar(self, event: Event) -> Any:
         text: str = event.value
+        if "\0" in text:
+            raise InvalidYaml(self._place(event), "This contains a NUL character.", "Remove it.")
         if event.tag in TEXT_TAGS or (event.tag is None and event.style):
             return text
         if event.tag in (RESET, OVERRIDE, None) or event.tag in PLAIN_TAGS:

@@ -1,0 +1,144 @@
+"""Values that a file may have but a container may not: bounded with a note, or a problem.
+
+A file with a good verdict is launched, so its containers pass the socket proxy as well.
+"""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from socket_proxy import bodies
+from socket_proxy.settings import Settings
+
+from sandboxes.runtime import ServiceSpec
+from sandboxes.runtime.docker.containers.container_config import ContainerConfig, ContainerPlan
+from sandboxes.runtime.docker.names import Names
+from tests.blueprints.compose.test_project import services
+from tests.blueprints.compose.test_services import inspect_service
+
+SANDBOX = "sbx_0123456789abcdef"
+PROXY = Settings("portal", IPv4Network("10.214.0.0/20"))
+CONFIG = ContainerConfig(Names("portal"), "127.0.0.1")
+
+
+def launchable(folder: Path, **keys: Any) -> tuple[ServiceSpec, list[str]]:
+    """Return the service that a file describes, and the keys with notes; the proxy allows it."""
+    inspection = inspect_service(folder, keys)
+    assert inspection.blueprint, inspection.problems
+    service = services(inspection.blueprint)["web"]
+    spec = inspection.blueprint.spec(SANDBOX, dict.fromkeys(inspection.blueprint.secrets, "x"), 512)
+    ports = ContainerPlan(dict.fromkeys(service.ports, 20_000))
+    request = CONFIG.config(spec, services_by_name(spec.services)["web"], {}, ports)
+    bodies.container(PROXY)(json.loads(json.dumps(request)))
+    return service, [note.key.removeprefix("services.web.") for note in inspection.notes]
+
+
+def services_by_name(found: Any) -> dict[str, ServiceSpec]:
+    return {service.name: service for service in found}
+
+
+BOUNDED: list[tuple[str, Any, str, Any]] = [
+    ("pids_limit", 5000, "pids", 1024),
+    ("ulimits", {"nofile": 262_144}, "ulimits", {"nofile": (65_536, 65_536)}),
+    ("ulimits", {"nofile": {"soft": 1024, "hard": -1}}, "ulimits", {"nofile": (1024, 65_536)}),
+    ("ulimits", {"core": -1}, "ulimits", {}),
+    ("ulimits", {"fsize": -1}, "ulimits", {}),
+    ("ulimits", {"rtprio": 99}, "ulimits", {}),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "attribute", "bounded"), BOUNDED, ids=str)
+def test_a_limit_that_is_too_high_is_bounded_with_a_note(
+    tmp_path: Path, key: str, value: Any, attribute: str, bounded: Any
+) -> None:
+    service, notes = launchable(tmp_path, **{key: value})
+    assert getattr(service, attribute) == bounded
+    assert [note.partition(".")[0] for note in notes] == [key]
+
+
+def test_what_counts_as_memory_is_bounded_by_it(tmp_path: Path) -> None:
+    keys = {"shm_size": "2gb", "tmpfs": ["/tmp:size=1g"], "mem_limit": "64m"}
+    service, notes = launchable(tmp_path, **keys)
+    assert (service.shm_mb, service.tmpfs) == (64, {"/tmp": 64})
+    assert notes == ["shm_size", "tmpfs"]
+
+
+UNUSUAL: list[tuple[str, Any, str, Any]] = [
+    ("ulimits", {"memlock": -1}, "ulimits", {"memlock": (-1, -1)}),
+    ("ulimits", {"nproc": "65535"}, "ulimits", {"nproc": (65_535, 65_535)}),
+    ("ulimits", {"memlock": 2**63 - 1}, "ulimits", {"memlock": (-1, -1)}),
+    ("environment", {"GF-X": 1.0, "a.b": "x\ny"}, "environment", {"GF-X": "1", "a.b": "x\ny"}),
+    ("user", "App.User:Staff", "user", "App.User:Staff"),
+    ("user", ":", "user", ""),
+    ("stop_signal", "term", "stop_signal", "SIGTERM"),
+    ("stop_signal", "SIGRTMIN+3", "stop_signal", "SIGRTMIN+3"),
+    ("stop_signal", 9, "stop_signal", "9"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "attribute", "expected"), UNUSUAL, ids=str)
+def test_an_unusual_value_that_engines_take_is_accepted(
+    tmp_path: Path, key: str, value: Any, attribute: str, expected: Any
+) -> None:
+    service, notes = launchable(tmp_path, **{key: value})
+    assert getattr(service, attribute) == expected
+    assert notes == []
+
+
+REFUSED: list[tuple[str, Any, str]] = [
+    ("healthcheck", {"test": ["curl", "-f", "x"]}, "isn't a health check"),
+    ("healthcheck", {"test": ["CMD"]}, "isn't a health check"),
+    ("ulimits", {"nofile": {"soft": 2000, "hard": 1000}}, "higher than the hard one"),
+    ("ulimits", {"memlock": {"soft": -1, "hard": 1000}}, "higher than the hard one"),
+    ("ulimits", {"files": 1000}, "Unknown limit"),
+    ("tmpfs", ["/"], "Nothing can be mounted here"),
+    ("tmpfs", ["/my files"], "Nothing can be mounted here"),
+    ("tmpfs", [f"/t{number}" for number in range(21)], "more than 20"),
+    ("volumes", ["/proc/x"], "Nothing can be mounted here"),
+    ("ports", [str(port) for port in range(1000, 1051)], "more than 50 ports"),
+    ("working_dir", "app", "Invalid path"),
+    ("stop_signal", "SIGFOO", "Unknown signal"),
+    ("stop_signal", "65", "Unknown signal"),
+    ("mem_limit", "1m", "too little"),
+    ("cpus", 0.001, "0.01"),
+    ("user", "+0", "Invalid user"),
+    ("user", "00:00", "Invalid user"),
+    ("user", "a b", "Invalid user"),
+    ("environment", {"A": "x\0y"}, "NUL"),
+    ("env_file", [{"path": "a.env", "format": "xml"}], "Unknown format"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "says"), REFUSED, ids=lambda part: str(part)[:40])
+def test_a_value_that_no_container_can_have_is_a_problem_of_the_file(
+    tmp_path: Path, key: str, value: Any, says: str
+) -> None:
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack" / "a.env").write_text("A=1\n")
+    problems = inspect_service(tmp_path, {key: value}).problems
+    assert [problem for problem in problems if says in problem.message], problems
+    assert all(problem.remedy and problem.line for problem in problems)
+
+
+@pytest.mark.parametrize(("profiles", "started"), [(["*"], ["db", "web"]), (["a"], ["web"])])
+def test_profiles_are_chosen_by_name_or_all_at_once(
+    tmp_path: Path, profiles: list[str], started: list[str]
+) -> None:
+    inspection = inspect_service(
+        tmp_path,
+        {"profiles": ["a"]},
+        services={"db": {"image": "x", "profiles": ["b"]}},
+        sandbox={"profiles": profiles},
+    )
+    assert inspection.blueprint, inspection.problems
+    assert sorted(services(inspection.blueprint)) == started
+
+
+def test_a_file_of_which_nothing_is_started_is_a_problem(tmp_path: Path) -> None:
+    (problem,) = inspect_service(tmp_path, {"profiles": ["debug"]}).problems
+    assert problem.message == "Every service has a profile."
+    assert "debug" in problem.remedy
