@@ -59,6 +59,16 @@ class Parameter:
         """Whether an integer has a minimum or maximum of its own."""
         return self.minimum > -MAX_INTEGER or self.maximum < MAX_INTEGER
 
+    @property
+    def range_hint(self) -> str:
+        """The numbers that an integer takes; empty if it has no bounds of its own."""
+        has_minimum, has_maximum = self.minimum > -MAX_INTEGER, self.maximum < MAX_INTEGER
+        if has_minimum and has_maximum:
+            return f"From {self.minimum} to {self.maximum}."
+        if has_minimum or has_maximum:
+            return f"At least {self.minimum}." if has_minimum else f"At most {self.maximum}."
+        return ""
+
     def check(self, value: object) -> Value:
         """Return the value. Raises InvalidValue if its type or the value is wrong."""
         match self.type:

@@ -252,3 +252,23 @@ def _format(sentence: Sentence) -> str:
     return "".join(
         part if isinstance(part, str) else f"{part.astimezone(UTC):%H:%M} UTC" for part in sentence
     )
+
+
+def parameter_value(value: str | int | bool) -> str:
+    """Return a parameter's value as pages show it."""
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    return str(value)
+
+
+def parameters(sandbox: Sandbox) -> list[tuple[str, str]]:
+    """Return titles and values of the parameters, in the blueprint's order.
+
+    If the blueprint is gone, they have their names as titles.
+    """
+    chosen: dict[str, str | int | bool] = sandbox.parameters
+    blueprint = blueprints.find_for_sandbox(sandbox) if chosen else None
+    titles = {name: one.title for name, one in blueprint.parameters.items()} if blueprint else {}
+    names = [name for name in titles if name in chosen]
+    names += [name for name in chosen if name not in titles]
+    return [(titles.get(name, name), parameter_value(chosen[name])) for name in names]

@@ -72,7 +72,7 @@ def overview(request: Request) -> HttpResponse:
 @require_GET
 def launch_options(request: Request) -> HttpResponse:
     """Return the options of the launch form that depend on the selected blueprint."""
-    form = LaunchForm(request.user, initial=request.GET.dict())
+    form = LaunchForm(request.user, initial=request.GET.dict()).with_options()
     return render(request, "sandboxes/_launch_options.html", {"form": form})
 
 
@@ -83,11 +83,21 @@ def launch(request: Request) -> HttpResponse:
         # Reloading a page that showed an invalid form leads here.
         return redirect("dashboard")
     form = LaunchForm(request.user, request.POST)
+    if "show_options" in request.POST:
+        return _render_dashboard(request, form.with_options())
+    if not form.showed_options:
+        form = form.with_options()
+        form.notice = "The blueprint has options of its own. Check them, then launch."
+        return _render_dashboard(request, form)
     sandbox = _launch(request, form)
     if sandbox and not request.htmx:
         return redirect(f"{reverse('dashboard')}#card-{sandbox.public_id}")
     if sandbox:
         form = LaunchForm(request.user, own=form.limits, offered=form.offered)
+    return _render_dashboard(request, form)
+
+
+def _render_dashboard(request: Request, form: LaunchForm) -> HttpResponse:
     name = "_dashboard" if request.htmx else "dashboard"
     return render(request, f"sandboxes/{name}.html", _context(request, form))
 

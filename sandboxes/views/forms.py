@@ -21,6 +21,7 @@ from sandboxes.core import limits
 from sandboxes.lib import clock, names
 from sandboxes.models import EventType, Preferences, Scope
 from sandboxes.models.runtime_settings import config
+from sandboxes.representations import display
 from sandboxes.webhooks.url_policy import MAX_URL_LENGTH
 
 if TYPE_CHECKING:
@@ -66,14 +67,19 @@ class ParameterField(forms.Field):
         widget: forms.Widget = forms.TextInput(attrs={"autocomplete": "off"})
         choices = [(value, value) for value in parameter.values]
         if parameter.type == ParameterType.BOOLEAN:
-            choices = [("true", "Yes"), ("false", "No")]
+            choices = [
+                (text, display.parameter_value(text == "true")) for text in ("true", "false")
+            ]
         if choices:
             widget = forms.Select(choices=choices)
+        elif parameter.type == ParameterType.INTEGER and parameter.minimum >= 0:
+            # The keyboard of digits has no minus.
+            widget.attrs["inputmode"] = "numeric"
         super().__init__(
             required=False,
             widget=widget,
             label=parameter.title,
-            help_text=parameter.help,
+            help_text=parameter.help or parameter.range_hint,
             initial=variable_texts({"": parameter.default})[""],
         )
 
@@ -96,6 +102,10 @@ class LaunchForm(forms.Form):
     )
     ttl_minutes = forms.IntegerField(required=False, label="Lifetime")
     key = forms.CharField(initial=new_key, max_length=64, widget=forms.HiddenInput)
+    options_of = forms.CharField(required=False, widget=forms.HiddenInput)
+    """The blueprint whose options the form showed; empty if it didn't come from the page."""
+    notice = ""
+    """Why the page shows the form again, if it has no error."""
 
     def __init__(
         self,
@@ -106,6 +116,7 @@ class LaunchForm(forms.Form):
         **kwargs: object,
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.user = user
         self.limits = own or limits.get_limits(user)
         self.offered = launchable_blueprints() if offered is None else offered
         choices = [(name, made.title) for name, made in self.offered.items()]
@@ -118,7 +129,26 @@ class LaunchForm(forms.Form):
     @property
     def chosen(self) -> Blueprint | None:
         """The selected blueprint, if it is offered."""
-        return self.offered.get(self["blueprint"].value() or config.SANDBOX_DEFAULT_BLUEPRINT)
+        return self.offered.get(self.chosen_name)
+
+    @property
+    def chosen_name(self) -> str:
+        """The name of the selected blueprint."""
+        return str(self["blueprint"].value() or config.SANDBOX_DEFAULT_BLUEPRINT)
+
+    @property
+    def showed_options(self) -> bool:
+        """Whether the form was sent from a page with the parameters of the selected blueprint.
+
+        Without JavaScript, the page still shows those of the blueprint that was selected before.
+        """
+        shown_of = self["options_of"].value()
+        return not self.parameters or shown_of in (None, "", self.chosen_name)
+
+    def with_options(self) -> LaunchForm:
+        """Return the form, not sent yet, with the options of the selected blueprint."""
+        entered = {name: self[name].value() for name in ("blueprint", "name", "ttl_minutes")}
+        return LaunchForm(self.user, own=self.limits, offered=self.offered, initial=entered)
 
     @property
     def chosen_limits(self) -> limits.Limits:

@@ -105,6 +105,11 @@ class Card:
         return bool(blueprint and names.is_owner_only(blueprint))
 
     @cached_property
+    def parameters(self) -> list[tuple[str, str]]:
+        """Titles and values of the parameters that the sandbox was launched with."""
+        return display.parameters(self.sandbox)
+
+    @cached_property
     def extension(self) -> display.ExtensionQuote:
         return display.extension_quote(self.sandbox)
 

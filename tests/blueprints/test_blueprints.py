@@ -225,7 +225,7 @@ REJECTED = [
     ("services.web.colour", "red", "not part of the Compose Specification"),
     ("services.web.image", "A B", "Invalid name of an image"),
     ("services.web.mem_limit", "plenty", "Invalid size"),
-    ("services.web.cpus", -1, "greater than 0"),
+    ("services.web.cpus", -1, "0.01"),
     ("services.web.pids_limit", "many", "valid integer"),
     ("services.web.ports", ["99999"], "Invalid port"),
     ("services.web.ports", ["http"], "Invalid port"),
@@ -372,7 +372,7 @@ def test_services_without_limits_get_equal_shares_of_the_rest(tmp_path: Path) ->
 
 def test_too_many_services_for_a_sandbox_are_a_problem(tmp_path: Path) -> None:
     many = tiny()
-    many["services"] |= {f"s{number}": {"image": "x"} for number in range(40)}
+    many["services"] |= {f"s{number}": {"image": "x"} for number in range(20)}
     (problem,) = problems_of(tmp_path, many)
     assert (problem.key, "SANDBOX_MEMORY_MB" in problem.remedy) == ("services", True)
 

@@ -69,11 +69,16 @@ def tiny() -> dict[str, Any]:
 
 def prepare_with_limits(settings: Any, folder: Path, **limits_of: Any) -> None:
     """Prepare blueprints with their own limits, by name; the first one is the default."""
+    prepare(settings, folder, **{name: {"limits": own} for name, own in limits_of.items()})
+
+
+def prepare(settings: Any, folder: Path, **sections: dict[str, Any]) -> None:
+    """Prepare blueprints with these keys in their sections; the first one is the default."""
     settings.SANDBOX_BLUEPRINTS_DIR = folder
-    settings.SANDBOX_DEFAULT_BLUEPRINT = next(iter(limits_of))
-    for name, own in limits_of.items():
+    settings.SANDBOX_DEFAULT_BLUEPRINT = next(iter(sections))
+    for name, own in sections.items():
         written = tiny() | {"name": name}
-        written["x-sandbox"] |= {"limits": own, "title": name.title()}
+        written["x-sandbox"] |= {"title": name.title()} | own
         for service in written["services"].values():
             del service["mem_limit"], service["cpus"]
         write(folder, written, name)

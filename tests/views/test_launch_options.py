@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 import pytest
+from django.utils.html import strip_tags
 
-from tests.helpers.blueprints import prepare_with_limits
+from sandboxes import actions
+from tests.helpers.blueprints import prepare, prepare_with_limits
 from tests.helpers.scenarios import launch
 
 pytestmark = pytest.mark.django_db
@@ -77,3 +79,67 @@ def test_without_another_blueprint_the_limit_takes_the_place_of_the_form(
     assert "You&#x27;ve reached the limit of 1 “Short” sandbox." in html
     assert "Destroy the oldest (first)" in " ".join(html.split())
     assert f'data-destroy="{sandbox.public_id}"' in html
+
+
+PARAMETERS = {
+    "region": {
+        "type": "enum",
+        "values": ["eu", "us"],
+        "default": "eu",
+        "title": "Region",
+        "help": "Where <customers> live.",
+    },
+    "workers": {"type": "integer", "minimum": 1, "maximum": 8, "default": 2, "title": "Workers"},
+    "debug": {"type": "boolean", "default": False, "title": "Debug log"},
+}
+
+
+@pytest.fixture
+def choices(client, alice, settings, tmp_path, runtime) -> Any:
+    """Return a client of Alice, for a plain default blueprint and one with parameters."""
+    prepare(settings, tmp_path, plain={}, shop={"parameters": PARAMETERS})
+    client.force_login(alice)
+    return client
+
+
+def test_parameters_are_explained_below_their_fields(choices):
+    html = choices.get("/launch-options/?blueprint=shop").content.decode()
+
+    assert 'aria-describedby="id_parameters.region_helptext"' in html
+    explained = re.findall(r'<p class="hint" id="id_parameters\.(\w+)_helptext">(.*?)</p>', html)
+    assert explained == [
+        ("region", "Where &lt;customers&gt; live."),
+        ("workers", "From 1 to 8."),
+    ]
+
+
+@pytest.mark.parametrize("button", [{"show_options": "1"}, {}], ids=["show options", "launch"])
+def test_without_javascript_another_blueprint_shows_its_options_before_it_is_launched(
+    choices, alice, button
+):
+    assert "Show its options" in choices.get("/").content.decode()
+    form = {"key": "k", "blueprint": "shop", "name": "checkout", "options_of": "plain"}
+    html = choices.post("/sandboxes/", form | button).content.decode()
+
+    assert not alice.sandboxes.exists()
+    assert '<option value="shop" selected>' in html
+    assert 'value="checkout"' in html
+    assert 'name="parameters.region"' in html
+    assert 'name="options_of" value="shop"' in html
+    assert ("Check them, then launch." in html) == (not button)
+
+    chosen = {"options_of": "shop", "parameters.region": "us", "parameters.debug": "true"}
+    choices.post("/sandboxes/", form | chosen)
+    assert alice.sandboxes.get().parameters == {"region": "us", "workers": 2, "debug": True}
+
+
+def test_an_ended_sandbox_keeps_showing_what_it_was_launched_with(choices, alice):
+    chosen = {"region": "us", "debug": True}
+    sandbox = launch(alice, blueprint="shop", parameters=chosen, metadata={"build": "1<2"})
+    actions.destroy(sandbox, alice)
+
+    for path in ("/", "/history/", f"/sandboxes/{sandbox.public_id}/"):
+        text = " ".join(strip_tags(choices.get(path).content.decode()).split())
+        assert "Region us" in text, path
+        assert "Debug log Yes" in text
+        assert "build 1&lt;2" in text

@@ -370,7 +370,7 @@ def test_forms_of_limits_and_ports(tmp_path: Path) -> None:
                 "[::1]:7:7",
             ],
             "ulimits": {"nofile": {"soft": 10, "hard": 20}, "memlock": -1},
-            "shm_size": "1.5gb",
+            "shm_size": "0.25gb",
             "stop_grace_period": "1m30s",
             "tmpfs": ["/run:rw,size=64m,mode=1777", "/tmp"],
             "mem_limit": 0,
@@ -381,7 +381,7 @@ def test_forms_of_limits_and_ports(tmp_path: Path) -> None:
     web = inspection.blueprint.services[0]
     assert web.ports == (80, 4000, 4001, 4002, 90, 7)
     assert web.ulimits == {"nofile": (10, 20), "memlock": (-1, -1)}
-    assert (web.shm_mb, web.stop_seconds, web.tmpfs) == (1536, 90, {"/run": 64, "/tmp": 16})
+    assert (web.shm_mb, web.stop_seconds, web.tmpfs) == (256, 90, {"/run": 64, "/tmp": 16})
     assert (web.memory_mb, web.pids) == (512, 128)
 
 
