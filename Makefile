@@ -41,8 +41,8 @@ probe: ## Deprecated: use test-isolation
 	@echo '▸ make probe is deprecated; use make test-isolation.' >&2
 	@$(MAKE) --no-print-directory test-isolation
 
-fuzz: ## Send generated requests to the API and the socket proxy, run random lifecycles (CALLS, LIVES, PROXY); writes docs/reliability.md
-	@bash deploy/fuzz.sh $(if $(CALLS),--calls $(CALLS)) $(if $(LIVES),--lives $(LIVES)) $(if $(PROXY),--proxy-requests $(PROXY))
+fuzz: ## Send generated requests to the API and the socket proxy, run random lifecycles (CALLS, LIVES, PROXY, PART); writes docs/reliability.md
+	@bash deploy/fuzz.sh $(if $(PART),--part $(PART)) $(if $(CALLS),--calls $(CALLS)) $(if $(LIVES),--lives $(LIVES)) $(if $(PROXY),--proxy-requests $(PROXY))
 
 audit: ## Check pinned packages for known vulnerabilities (needs internet access)
 	@bash deploy/audit.sh

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -129,6 +131,14 @@ def access_report(failures: Failures) -> Report:
     )
 
 
+PARTS: dict[str, tuple[list[str], Callable[[Failures], Report]]] = {
+    "access": ([ACCESS_TESTS], access_report),
+    "fuzz": ([LIFECYCLE_TESTS, API_TESTS], fuzz_report),
+    "socket-proxy": ([PROXY_TESTS], proxy_report),
+}
+"""By part of the page: its tests, and how their results are reported."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog=COMMAND)
     parser.add_argument("--calls", type=int, default=REQUIRED_CALLS, help="generated API calls")
@@ -141,16 +151,19 @@ def main() -> int:
         default=REQUIRED_PROXY_REQUESTS,
         help="generated requests to the socket proxy",
     )
+    parser.add_argument("--part", choices=PARTS, help="run and publish this part only")
     options = parser.parse_args()
     # The tests read these values when pytest imports them.
     fuzz.CALLS, fuzz.LIFECYCLES = options.calls, options.lifecycles
     fuzz.PROXY_REQUESTS = options.proxy_requests
     failures = Failures()
-    tests = [ACCESS_TESTS, LIFECYCLE_TESTS, API_TESTS, PROXY_TESTS]
+    parts = [options.part] if options.part else [*PARTS]
+    tests = [test for part in parts for test in PARTS[part][0]]
     status = pytest.main(["-q", *tests], plugins=[failures])
-    publish("fuzz", fuzz_report(failures))
-    publish("access", access_report(failures))
-    publish("socket-proxy", proxy_report(failures))
+    for part in parts:
+        report = PARTS[part][1](failures)
+        command = f"{COMMAND} PART={part}" if options.part else COMMAND
+        publish(part, replace(report, command=command))
     return int(status)
 
 
