@@ -40,7 +40,7 @@ def test_another_blueprint_brings_its_options_and_the_card_shows_what_was_chosen
     expect(form.get_by_label("Debug log")).to_have_accessible_description("Log more.")
     form.get_by_label("Region").select_option("us")
     form.get_by_label("Debug log").select_option("Yes")
-    form.get_by_text("30 min").click()
+    form.get_by_label("30 min").check()
     form.get_by_role("button", name="Launch sandbox").click()
 
     card = page.locator("article", has_text="checkout")

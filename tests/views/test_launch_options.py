@@ -10,7 +10,7 @@ from django.utils.html import strip_tags
 
 from sandboxes import actions
 from tests.helpers.blueprints import prepare, prepare_with_limits
-from tests.helpers.scenarios import launch
+from tests.helpers.scenarios import launch, run_on_commit
 
 pytestmark = pytest.mark.django_db
 
@@ -106,7 +106,7 @@ def test_parameters_are_explained_below_their_fields(choices):
     html = choices.get("/launch-options/?blueprint=shop").content.decode()
 
     assert 'aria-describedby="id_parameters.region_helptext"' in html
-    explained = re.findall(r'<p class="hint" id="id_parameters\.(\w+)_helptext">(.*?)</p>', html)
+    explained = re.findall(r'<p class="hint"\s+id="id_parameters\.(\w+)_helptext">(.*?)</p>', html)
     assert explained == [
         ("region", "Where &lt;customers&gt; live."),
         ("workers", "From 1 to 8."),
@@ -136,7 +136,8 @@ def test_without_javascript_another_blueprint_shows_its_options_before_it_is_lau
 def test_an_ended_sandbox_keeps_showing_what_it_was_launched_with(choices, alice):
     chosen = {"region": "us", "debug": True}
     sandbox = launch(alice, blueprint="shop", parameters=chosen, metadata={"build": "1<2"})
-    actions.destroy(sandbox, alice)
+    with run_on_commit():
+        actions.destroy(sandbox, alice)
 
     for path in ("/", "/history/", f"/sandboxes/{sandbox.public_id}/"):
         text = " ".join(strip_tags(choices.get(path).content.decode()).split())
