@@ -117,7 +117,10 @@ class _Planner:
         if variable in self.variables.per_sandbox and value is not None:
             return value
         if source.file and Path(source.file).exists():
-            return escape(self.files.text(Path(source.file)))
+            text = self.files.text(Path(source.file))
+            if "\0" in text:
+                raise Malformed("The secret contains a NUL character.", "Use a text file.")
+            return escape(text)
         self.result.generated.add(variable)
         path = ("secrets", name)
         message = f"This secret has no content here, so each sandbox gets a random {variable}."

@@ -29,6 +29,9 @@ def read_env_file(text: str, variables: Variables, *, raw: bool = False) -> dict
     A value may use `variables` and those above it in the file. In the format `raw`, a value is
     the rest of its line. Raises InvalidEnvFile.
     """
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise InvalidEnvFile(line, "This line contains a NUL character.", "Remove it.")
     if raw:
         return _read_raw(text)
     found: dict[str, str] = {}

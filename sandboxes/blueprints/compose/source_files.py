@@ -52,8 +52,6 @@ class SourceFiles:
                 f"The blueprint consists of more than {MAX_FILES} files.", "Merge some of them."
             )
         text = _read(resolved)
-        if "\0" in text:
-            raise Malformed("The file contains a NUL character.", "Use a text file.")
         if sum(map(len, self.read.values())) + len(text) > MAX_TOTAL_BYTES:
             raise Malformed(
                 f"The files of the blueprint have more than {MAX_TOTAL_BYTES // 1024} KB together.",

@@ -110,6 +110,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("user", "a b", "Invalid user"),
     ("environment", {"A": "x\0y"}, "NUL"),
     ("env_file", [{"path": "a.env", "format": "xml"}], "Unknown format"),
+    ("env_file", "nul.env", "NUL"),
 ]
 
 
@@ -119,6 +120,7 @@ def test_a_value_that_no_container_can_have_is_a_problem_of_the_file(
 ) -> None:
     (tmp_path / "stack").mkdir()
     (tmp_path / "stack" / "a.env").write_text("A=1\n")
+    (tmp_path / "stack" / "nul.env").write_text("A=x\0y\n")
     problems = inspect_service(tmp_path, {key: value}).problems
     assert [problem for problem in problems if says in problem.message], problems
     assert all(problem.remedy and problem.line for problem in problems)
