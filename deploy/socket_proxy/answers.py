@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from socket_proxy import host
 from socket_proxy.objects import INSTANCE_LABEL, Objects
 
 Reduce = Callable[[Any, Objects], Any]
@@ -25,10 +26,14 @@ def version(answer: Any, objects: Objects) -> dict[str, Any]:
     return _only(answer, VERSION_KEYS) | {"ApiVersion": spoken, "MinAPIVersion": spoken}
 
 
-def info(answer: Any, _objects: Objects) -> dict[str, Any]:
-    """Leave out the engine's proxies, registries, labels and swarm, and how runtimes start."""
+def info(answer: Any, objects: Objects) -> dict[str, Any]:
+    """Leave out the engine's proxies, registries, labels and swarm, and how runtimes start.
+
+    `Host` is the proxy's own: what is free on its machine.
+    """
     names: dict[str, Any] = {name: {} for name in answer.get("Runtimes") or ()}
-    return _only(answer, INFO_KEYS) | {"Runtimes": names}
+    free = host.resources(objects.settings.data_root or answer.get("DockerRootDir") or "")
+    return _only(answer, INFO_KEYS) | {"Runtimes": names, "Host": free}
 
 
 def networks(answer: Any, objects: Objects) -> list[dict[str, Any]]:

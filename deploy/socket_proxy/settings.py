@@ -43,6 +43,8 @@ class Settings:
     """Whether containers may run as root, with a few capabilities."""
     api_version: str = "1.41"
     engine: str = "/var/run/docker.sock"
+    data_root: str = ""
+    """Directory on the file system of the engine's data root; by default where the engine says."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -81,6 +83,7 @@ class Settings:
             read("SANDBOX_ROOT_SERVICES", _flag, cls.root_services),
             read("DOCKER_API_VERSION", _matching(API_VERSION), cls.api_version),
             read("ENGINE_SOCKET", str, cls.engine),
+            read("SOCKET_PROXY_DATA_ROOT", str, cls.data_root),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +35,21 @@ def disk_space(folder: str | Path) -> tuple[int | None, int | None]:
         found, inodes = shutil.disk_usage(folder), os.statvfs(folder)
     except OSError:
         return None, None
-    used_up = inodes.f_files and inodes.f_favail < MIN_FREE_INODES * inodes.f_files
+    used_up = are_used_up(inodes.f_files, inodes.f_favail)
     return found.total // MB, 0 if used_up else found.free // MB
+
+
+def are_used_up(inodes: int, free: int) -> bool:
+    """Return whether hardly any inodes are left; file systems without inodes report 0."""
+    return free < MIN_FREE_INODES * inodes
+
+
+def from_socket_proxy(host: Mapping[str, int], subnets_taken: int | None) -> HostResources:
+    """Return what the socket proxy's `/info` says about its machine (`Host`)."""
+    free = host.get("DiskFreeMB")
+    if are_used_up(host.get("Inodes", 0), host.get("InodesFree", 0)):
+        free = 0
+    return HostResources(host.get("DiskTotalMB"), free, subnets_taken, host.get("MemAvailableMB"))
 
 
 def available_memory() -> int | None:

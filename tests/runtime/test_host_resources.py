@@ -46,3 +46,12 @@ def test_a_file_system_without_inodes_counts_as_having_enough(
 
 def test_unknown_resources_are_none(tmp_path: Path) -> None:
     assert host_resources.disk_space(tmp_path / "nowhere") == (None, None)
+
+
+def test_the_socket_proxy_tells_what_a_container_cannot_read() -> None:
+    told = {"MemAvailableMB": 900, "DiskTotalMB": 1000, "DiskFreeMB": 400}
+    found = host_resources.from_socket_proxy(told | {"Inodes": 100, "InodesFree": 50}, 3)
+    assert found == host_resources.HostResources(1000, 400, 3, 900)
+    used_up = host_resources.from_socket_proxy(told | {"Inodes": 100, "InodesFree": 1}, 3)
+    assert used_up.disk_free_mb == 0
+    assert host_resources.from_socket_proxy({}, None) == host_resources.HostResources()

@@ -52,7 +52,12 @@ from sandboxes.runtime.docker.networks import Networks
 from sandboxes.runtime.docker.observe import Observer
 from sandboxes.runtime.docker.readiness import ReadinessProbe, Timer
 from sandboxes.runtime.docker.volumes import SharedVolumes
-from sandboxes.runtime.host_resources import HostResources, available_memory, disk_space
+from sandboxes.runtime.host_resources import (
+    HostResources,
+    available_memory,
+    disk_space,
+    from_socket_proxy,
+)
 from sandboxes.runtime.probing import probe_host
 
 __all__ = ["DockerRuntime"]
@@ -190,6 +195,10 @@ class DockerRuntime:
 
     def _host_resources(self, info: Mapping[str, Any]) -> HostResources:
         subnets_taken = self._networks.count_taken()
+        # Known to the socket proxy, if there is one: a portal in a container can't read its host.
+        host = info.get("Host")
+        if host:
+            return from_socket_proxy(host, subnets_taken)
         if not self._engine.is_local:
             return HostResources(subnets_taken=subnets_taken)
         return HostResources(*disk_space(info["DockerRootDir"]), subnets_taken, available_memory())
