@@ -38,10 +38,10 @@ parse_container_options() {
     done
 }
 
-# The static files are part of the image, so that only what can have changed is done.
+# What `manage.py prepare` does, without the static files, which are part of the image.
 prepare_container() (
     cd "$STAGED"
-    export STATIC_ROOT=$STAGED/staticfiles
-    with_settings .venv/bin/python manage.py prepare ||
+    manage="with_settings .venv/bin/python manage.py"
+    { $manage migrate --verbosity 0 && $manage createcachetable && $manage blueprint prepare; } ||
         die "The portal couldn't be prepared; the reason is above. Correct it, and start the containers again."
 )

@@ -36,7 +36,7 @@ portal_host() { sed -E 's|^https://([^:/]+).*|\1|' <<<"${SITE_URL,,}"; }
 check_machine() {
     local directory probe
     grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release 2>/dev/null ||
-        die "This machine runs neither Debian nor Ubuntu. Install by hand: docs/installation.md."
+        die "This machine runs neither Debian nor Ubuntu. Use deploy/compose.yaml, or install by hand: docs/installation.md."
     for directory in /opt /etc /var/lib /var/log /usr/local/bin; do
         probe=$(mktemp -p "$directory" .sandbox-portal-XXXXXX 2>/dev/null) ||
             die "$directory isn't writable. Remount its file system read-write, or make it a directory of root."
