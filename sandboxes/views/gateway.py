@@ -123,7 +123,6 @@ def open_endpoint(request: Request, public_id: str, label: str) -> HttpResponse:
     if request.method == "GET":
         context = {
             "sandbox": sandbox,
-            "address": names.origin(host_label),
             "path": _local_path(request.GET.get("path", "")),
         }
         return render(request, "sandboxes/open_endpoint.html", context)

@@ -12,21 +12,34 @@ from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from django.conf import settings as django_settings
 
-from sandboxes.gateway import development_ca
+from sandboxes.gateway import access, development_ca
+from sandboxes.models import Sandbox
 from tests.browser.conftest import CHROMIUM, CHROMIUM_ARGS
-from tests.gateway.traefik import EchoHandler, Gateway, host_of, port_of, until_routed
+from tests.browser.page_runner import session_cookie
+from tests.gateway.owner_only import owner_only_blueprint
+from tests.gateway.traefik import (
+    DOMAIN,
+    EchoHandler,
+    Gateway,
+    echo_service,
+    host_of,
+    port_of,
+    until_routed,
+)
 from tests.helpers.scenarios import launch
 from tests.helpers.servers import serving
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from playwright.sync_api import BrowserType
+    from playwright.sync_api import Browser, BrowserType, Page
+    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django.live_server_helper import LiveServer
 
     from sandboxes.runtime.memory import MemoryRuntime
 
@@ -86,8 +99,30 @@ def portal_page(folder: Path) -> Iterator[tuple[int, str]]:
         yield server.server_port, key_pin(certificate)
 
 
+@contextmanager
+def chromium(browser_type: BrowserType, *pins: str) -> Iterator[Browser]:
+    """Run a browser that trusts these keys, and finds all hosts on this machine."""
+    arguments = [
+        *CHROMIUM_ARGS,
+        "--host-resolver-rules=MAP * 127.0.0.1",
+        f"--ignore-certificate-errors-spki-list={','.join(pins)}",
+    ]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    browser = browser_type.launch(
+        executable_path=CHROMIUM, args=arguments, env=os.environ | {"PATH": path}
+    )
+    with closing(browser):
+        yield browser
+
+
+@pytest.fixture
+def gateway_pin(gateway: Gateway, settings: SettingsWrapper) -> str:
+    return key_pin(Path(settings.SANDBOX_GATEWAY_CERTIFICATE))
+
+
 def test_a_page_with_hsts_calls_the_api_of_a_sandbox(
     gateway: Gateway,
+    gateway_pin: str,
     alice: User,
     runtime: MemoryRuntime,
     browser_type: BrowserType,
@@ -97,19 +132,9 @@ def test_a_page_with_hsts_calls_the_api_of_a_sandbox(
     host, port = host_of(sandbox, "api"), port_of(sandbox, "api")
     api = ThreadingHTTPServer(("127.0.0.1", port), Api)
     api.daemon_threads = True
-    pin = key_pin(Path(django_settings.SANDBOX_GATEWAY_CERTIFICATE))
     with serving(api), portal_page(tmp_path / "portal") as (page_port, page_pin):
         until_routed(gateway, host)
-        arguments = [
-            *CHROMIUM_ARGS,
-            "--host-resolver-rules=MAP * 127.0.0.1",
-            f"--ignore-certificate-errors-spki-list={pin},{page_pin}",
-        ]
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        browser = browser_type.launch(
-            executable_path=CHROMIUM, args=arguments, env=os.environ | {"PATH": path}
-        )
-        with closing(browser):
+        with chromium(browser_type, gateway_pin, page_pin) as browser:
             page = browser.new_page()
             page.goto(f"https://{PORTAL}:{page_port}/")
             url = f"https://{host}:{gateway.https_port}/v1/plans"
@@ -121,3 +146,52 @@ def test_a_page_with_hsts_calls_the_api_of_a_sandbox(
             page.goto(f"http://{PORTAL}:{page_port}/")
             assert page.url == f"https://{PORTAL}:{page_port}/"
             assert page.evaluate(FETCH, [url, with_key]) == 200
+
+
+def test_the_owner_opens_a_sandbox_and_pages_of_others_do_not_use_the_cookie(
+    gateway: Gateway,
+    gateway_pin: str,
+    live_server: LiveServer,
+    alice: User,
+    runtime: MemoryRuntime,
+    settings: SettingsWrapper,
+    browser_type: BrowserType,
+    tmp_path: Path,
+) -> None:
+    owner_only_blueprint(settings, tmp_path)
+    sandbox, hostile = launch(alice), launch(alice)
+    session = session_cookie(alice) | {"domain": urlsplit(live_server.url).hostname}
+    with (
+        echo_service(port_of(sandbox, "web")),
+        echo_service(port_of(hostile, "web")),
+        chromium(browser_type, gateway_pin) as browser,
+    ):
+        context = browser.new_context()
+        context.add_cookies([session])  # type: ignore[list-item]
+        portal = context.new_page()
+
+        def opened(row: Sandbox) -> Page:
+            portal.goto(f"{live_server.url}/sandboxes/{row.public_id}/")
+            with portal.expect_popup() as popup:
+                portal.get_by_role("button", name="Open Web").click()
+            popup.value.wait_for_url(f"{origin(row)}/")
+            return popup.value
+
+        def origin(row: Sandbox) -> str:
+            return f"https://{host_of(row, 'web')}:{gateway.https_port}"
+
+        page = opened(sandbox)
+        assert access.COOKIE not in page.content()
+        assert page.evaluate(FETCH, ["/own", {"method": "POST", "body": "x"}]) == 200
+
+        other = opened(hostile)
+        target = f"{origin(sandbox)}/steal"
+        for options in ({"method": "POST", "body": "x"}, {}):
+            crossing = options | {"mode": "no-cors", "credentials": "include"}
+            with context.expect_event("response", lambda one: one.url == target) as answer:
+                other.evaluate(FETCH, [target, crossing])
+            assert answer.value.status == 401
+        # Cookies for all sandboxes don't replace the one of the host.
+        other.evaluate(f"document.cookie = '{access.COOKIE}=x; Secure; Path=/; Domain={DOMAIN}'")
+        other.evaluate(f"document.cookie = '=x; Secure; Path=/; Domain={DOMAIN}'")
+        assert page.reload().status == 200  # type: ignore[union-attr]
