@@ -50,6 +50,8 @@ CHROMIUM_ARGS = [
     "--disable-gpu",
     "--disable-sync",
     "--no-first-run",
+    # A page that is opened again doesn't start another process.
+    "--process-per-site",
 ]
 
 # Two elements of Django's form for a new user have `autofocus`.
