@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sandboxes.runtime.memory import MemoryRuntime
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 PASSWORD = "correct-horse-battery"
 
@@ -81,6 +81,7 @@ def cookie_of(portal: Client, sandbox: Sandbox) -> str:
     return f"{access.COOKIE}={enter(code_for(portal, sandbox)).cookies[access.COOKIE].value}"
 
 
+@pytest.mark.store
 def test_the_owner_gets_a_cookie_of_the_host_for_a_code(portal: Client, sandbox: Sandbox) -> None:
     url = code_for(portal, sandbox, "/plans?a=b&c=d#e")
     assert url.startswith(f"https://{label_of(sandbox)}.{DOMAIN}{access.CODE_PATH}?code=")
@@ -105,6 +106,7 @@ def test_a_code_never_leads_to_another_host(portal: Client, sandbox: Sandbox, pa
     assert target.netloc == f"{label_of(sandbox)}.{DOMAIN}"
 
 
+@pytest.mark.store
 def test_a_code_is_for_one_host_and_one_minute(
     portal: Client, sandbox: Sandbox, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +117,7 @@ def test_a_code_is_for_one_host_and_one_minute(
     assert enter(code_for(portal, sandbox)).status_code == 401
 
 
+@pytest.mark.store
 @pytest.mark.django_db(transaction=True)
 def test_a_code_is_exchanged_once_by_concurrent_requests(portal: Client, sandbox: Sandbox) -> None:
     (code,) = parse_qs(urlsplit(code_for(portal, sandbox)).query)["code"]
