@@ -415,9 +415,11 @@ ACCOUNT_FORMS = {
     "signup": "sandboxes.accounts.forms.SignUpForm",
     "add_email": "sandboxes.accounts.forms.AddEmailForm",
     "change_password": "sandboxes.accounts.forms.ChangePasswordForm",
+    "reset_password": "sandboxes.accounts.forms.ResetPasswordForm",
     "reset_password_from_key": "sandboxes.accounts.forms.ResetPasswordKeyForm",
     "set_password": "sandboxes.accounts.forms.SetPasswordForm",
 }
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "sandboxes.accounts.password_resets.TokenGenerator"
 # Send an email when a password, an email address, or a second factor changes.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allauth.account.forms import AddEmailForm as AllauthAddEmailForm
 from allauth.account.forms import ChangePasswordForm as AllauthChangePasswordForm
+from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
 from allauth.account.forms import ResetPasswordKeyForm as AllauthResetPasswordKeyForm
 from allauth.account.forms import SetPasswordForm as AllauthSetPasswordForm
 from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.core import context
 from allauth.socialaccount.forms import SignupForm as AllauthProviderSignupForm
 from django.forms import BooleanField, Field
+from django.http import HttpRequest
 
-from sandboxes.accounts import invitations, ownership, signup_policy
+from sandboxes.accounts import invitations, ownership, password_resets, signup_policy
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 
 class SignUpForm(AllauthSignupForm):  # type: ignore[misc]
@@ -79,20 +84,37 @@ class ChangePasswordForm(NewPasswordMixin, AllauthChangePasswordForm):  # type: 
         self.fields["oldpassword"].label = "Current password"
 
 
+class ResetPasswordForm(AllauthResetPasswordForm):  # type: ignore[misc]
+    """Ask for a link by email with which to set a new password."""
+
+    users: list[User]
+
+    def clean_email(self) -> str:
+        email = str(super().clean_email())
+        self.users = [user for user in self.users if password_resets.is_recipient(user, email)]
+        return email
+
+    def save(self, request: HttpRequest, **options: Any) -> str:
+        generator = password_resets.TokenGenerator(self.cleaned_data["email"])
+        return str(super().save(request, **options | {"token_generator": generator}))
+
+
 class ResetPasswordKeyForm(NewPasswordMixin, AllauthResetPasswordKeyForm):  # type: ignore[misc]
     """Set a new password after following the link in an email.
 
-    The link proves the address. If the account never verified it, someone else may have created
-    the account, so nothing but the address and the new password remains valid.
+    The link proves the address that it was sent to. If the account never verified it, someone else
+    may have created the account, so nothing but the address and the new password remains valid.
     """
 
     sign_out_by_default = True
 
     def save(self) -> None:
+        # The new password makes the link invalid.
+        address = password_resets.proven_address(self.user, self.temp_key)
         super().save()
-        if not ownership.is_proven(self.user, self.user.email):
-            ownership.revoke_all(self.user, keep_email=self.user.email)
-            ownership.record_proof(self.user, self.user.email)
+        if not ownership.is_proven(self.user, address):
+            ownership.revoke_all(self.user, keep_email=address)
+            ownership.record_proof(self.user, address)
 
 
 class SetPasswordForm(NewPasswordMixin, AllauthSetPasswordForm):  # type: ignore[misc]

@@ -138,6 +138,29 @@ def reset_password(email: str, **more: str) -> None:
     browser.post(page.request["PATH_INFO"], form)
 
 
+def test_a_reset_gives_no_access_to_an_account_that_only_added_the_address(alice: User) -> None:
+    EmailAddress.objects.create(user=alice, email=alice.email, verified=True, primary=True)
+    EmailAddress.objects.create(user=alice, email=VICTIM)
+    Client().post(reverse("account_reset_password"), {"email": VICTIM})
+    [message] = mail.outbox
+    assert message.to == [VICTIM]
+    assert "/accounts/password/reset/" not in str(message.body)
+    assert "/accounts/signup/" in str(message.body)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_a_reset_proves_only_the_address_that_its_link_was_sent_to(
+    squatter: Client, verified: bool
+) -> None:
+    own = "squatter@evil.example"
+    EmailAddress.objects.create(user=User.objects.get(), email=own, verified=verified)
+    squatter.post(reverse("account_reset_password"), {"email": own})
+    if verified:
+        reset_password(own)
+        assert User.objects.get().check_password(NEW_PASSWORD)
+    assert not EmailAddress.objects.get(email=VICTIM).verified
+
+
 def test_a_reset_by_the_owner_of_an_unverified_address_leaves_nothing_of_the_squatter(
     squatter: Client,
 ) -> None:
