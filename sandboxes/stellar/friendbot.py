@@ -20,9 +20,11 @@ MAX_RESPONSE_BYTES = 64 * 1024
 MAX_RETRY_AFTER = timedelta(hours=1)
 """Upper limit for Friendbot's `Retry-After`."""
 ALREADY_FUNDED = ("already funded", "createaccountalreadyexist", "op_already_exists")
-RESULT_CODE = re.compile(r"\b(?:tx|op)_[a-z_]+\b")
+RESULT_CODE = re.compile(r"(?<![a-z])(?:tx|op)_[a-z_]+\b")
 """Result codes of a transaction that the network rejected:
 https://developers.stellar.org/docs/data/apis/horizon/api-reference/errors/result-codes"""
+WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Where a word starts in `txBAD_SEQ` and `TxBadSeq`, as Stellar's servers also write the codes."""
 CODES_OF_ONE_ATTEMPT = {"tx_bad_seq", "tx_bad_minseq_age_or_gap", "tx_too_early", "tx_too_late"}
 """Friendbot sent two transactions at once, or one too late; the next attempt may succeed."""
 CODES_OF_FRIENDBOT = {
@@ -80,7 +82,7 @@ def request_funds(public_key: str) -> None:
     retry_after = parse_retry_after(response.header("retry-after"), MAX_RETRY_AFTER)
     if response.status != HTTPStatus.BAD_REQUEST:
         raise FundingRetryable(f"Friendbot answered {response.status}", retry_after)
-    raise _error_of_bad_request(text, retry_after)
+    raise _error_of_bad_request(WORD_START.sub("_", response.text).lower(), retry_after)
 
 
 def _error_of_bad_request(text: str, retry_after: timedelta) -> Exception:

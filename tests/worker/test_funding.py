@@ -231,6 +231,8 @@ BAD_REQUESTS = [
     ({"detail": "account already funded to starting balance"}, Funding.FUNDED, False),
     ({"detail": "createAccountAlreadyExist (AAAAAAAAAGT/////AAAAAQAA)"}, Funding.FUNDED, False),
     (rejected_transaction("tx_bad_seq"), Funding.PENDING, False),
+    (rejected_transaction("txBAD_SEQ"), Funding.PENDING, False),
+    ({"detail": "failed: TransactionResultCodeTxBadSeq"}, Funding.PENDING, False),
     (rejected_transaction("tx_too_late"), Funding.PENDING, False),
     ({"detail": "Timeout while waiting for the transaction"}, Funding.PENDING, False),
     (rejected_transaction("tx_insufficient_fee"), Funding.PENDING, True),
