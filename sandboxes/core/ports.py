@@ -29,7 +29,7 @@ def reserve(sandbox: Sandbox, published: Mapping[str, Sequence[int]]) -> HostPor
     """
     wanted = [(service, port) for service, ports in published.items() for port in ports]
     for _ in range(MAX_ATTEMPTS):
-        reserved = _reserved(sandbox)
+        reserved = reserved_ports(sandbox)
         missing = [key for key in wanted if key not in reserved]
         if not missing:
             return _by_service(reserved)
@@ -77,7 +77,8 @@ def release(sandbox: Sandbox) -> None:
     ReservedPort.objects.filter(sandbox=sandbox).delete()
 
 
-def _reserved(sandbox: Sandbox) -> dict[tuple[str, int], int]:
+def reserved_ports(sandbox: Sandbox) -> dict[tuple[str, int], int]:
+    """Return the host port of each published port, by service and port."""
     rows = ReservedPort.objects.filter(sandbox=sandbox).values_list("service", "target", "port")
     return {(service, target): port for service, target, port in rows}
 

@@ -5,6 +5,7 @@ Each function is safe to repeat after the worker was killed at any point.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.db import transaction
 from django.db.models import F
 
 from sandboxes.blueprints import BlueprintNotFound, addresses, for_sandbox
-from sandboxes.core import journal, leases, lifecycle
+from sandboxes.core import journal, leases, lifecycle, ports
 from sandboxes.core.reaper_policy import (
     NOT_READY_REMEDY,
     USED_BEFORE_RESTORE,
@@ -115,10 +116,10 @@ def _has_crashed(sandbox: Sandbox) -> bool:
     """Return whether a service ended on its own, for example because it ran out of memory."""
     try:
         facts = get_runtime().observe(sandbox.public_id).get(sandbox.public_id)
-        ports = for_sandbox(sandbox).published_ports
+        published = for_sandbox(sandbox).published_ports
     except (RuntimeFailure, BlueprintNotFound):
         return False  # The repair fails for the same reason, and handles it.
-    decision = decide(sandbox, Observation(True, facts, ports), clock.now())
+    decision = decide(sandbox, Observation(True, facts, published), clock.now())
     return decision is not None and decision.reason in (EndReason.CRASHED, EndReason.OUT_OF_MEMORY)
 
 
@@ -134,6 +135,7 @@ def _repair(sandbox: Sandbox, *, replaceable: bool = False) -> None:
     If that fails, end it, or recreate it if it is `replaceable`: nothing is stored in it yet.
     """
     problem, addresses_before = sandbox.problem, sandbox.addresses
+    ports_before = ports.reserved_ports(sandbox)
     try:
         done = provisioning.with_free_ports(
             sandbox,
@@ -160,10 +162,18 @@ def _repair(sandbox: Sandbox, *, replaceable: bool = False) -> None:
         with transaction.atomic():
             leases.release_lease(sandbox, State.RUNNING, repair_after=repair_after)
             if done.actions:
-                moved = addresses(done.facts) != addresses_before
+                # A sweep has removed the addresses of a service without a network from the row.
+                moved = _has_changed(addresses_before, addresses(done.facts)) or _has_changed(
+                    ports_before, ports.reserved_ports(sandbox)
+                )
                 journal.record(sandbox, EventKind.REVIVED, _repair_message(problem, done, moved))
             if done.problem:
                 journal.record(sandbox, EventKind.UNHEALTHY, f"{done.problem} {NOT_READY_REMEDY}")
+
+
+def _has_changed(before: Mapping[Any, object], after: Mapping[Any, object]) -> bool:
+    """Return whether a value from before is another one now."""
+    return any(after.get(key, value) != value for key, value in before.items())
 
 
 def _repair_message(problem: str, done: Repair, moved: bool) -> str:

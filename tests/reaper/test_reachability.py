@@ -62,9 +62,9 @@ def test_a_broken_sandbox_is_repaired_after_one_sweep(alice, runtime, breaks):
     after = reload(sandbox)
     assert (after.state, after.problem, after.leased_until) == (State.RUNNING, "", None)
     assert result.counts["repair"] == 1
-    assert len(after.addresses) == len(sandbox.addresses)
+    assert after.addresses == sandbox.addresses, "the ports are reserved"
     message = sandbox.events.get(kind="revived").message
-    assert "Data and credentials are unchanged" in message
+    assert message.endswith("Data and credentials are unchanged.")
     assert sweep().lines == [], "nothing is left to repair"
 
 
