@@ -1,7 +1,7 @@
 """Probes of published ports: the requests that the portal sends to sandboxes unasked.
 
-Each probe is one request whose body is never read. Its traffic must not count as activity, so the
-counter of a sandbox is read again right after its probes.
+Each probe is one request whose body is thrown away. Its traffic must not count as activity, so the
+counter of a sandbox is read again once the services have closed the connections of its probes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ MAX_PARALLEL = 256
 """Connections at a time; a process may have at least 1024 open files."""
 SETTLE_SECONDS = 0.1
 """Time for the last packets of a closed connection."""
+CLOSE_SECONDS = 0.5
+"""How long a service may take to close its end of a connection."""
+MAX_REST_BYTES = 64 * 1024
+"""How much of a response is thrown away before the connection is closed anyway."""
 
 ReadTraffic = Callable[[str], int | None]
 """Returns the traffic counter of a sandbox; None if reading it takes an engine call."""
@@ -126,6 +130,22 @@ async def _request(target: Target) -> int:
         if not (found := STATUS_LINE.match(await reader.readline())):
             raise ValueError(target)
         return int(found[1])
+    finally:
+        await _finish(reader, writer)
+
+
+async def _finish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close the connection, if possible after the service has closed its end.
+
+    Otherwise, its last packet may be sent so late that it counts as activity.
+    """
+    try:
+        with suppress(OSError, TimeoutError):
+            writer.write_eof()
+            async with asyncio.timeout(CLOSE_SECONDS):
+                for _ in range(MAX_REST_BYTES // MAX_STATUS_LINE_BYTES):
+                    if not await reader.read(MAX_STATUS_LINE_BYTES):
+                        break
     finally:
         writer.close()
 

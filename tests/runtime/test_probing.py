@@ -1,0 +1,56 @@
+"""Probes count all of their traffic, and give up on responses without an end."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from sandboxes.runtime import ProbeResult
+from sandboxes.runtime.probing import CLOSE_SECONDS, SETTLE_SECONDS, Target, probe_all
+
+
+@contextmanager
+def service(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_the_counter_is_read_after_the_service_has_closed_its_connections() -> None:
+    closed: list[bool] = []
+
+    class SlowToClose(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(1024):
+                pass
+            time.sleep(2 * SETTLE_SECONDS)
+            closed.append(True)
+
+    with service(SlowToClose) as port:
+        target = Target("db", "127.0.0.1", port)
+        found = probe_all({"sandbox": [target]}, 2, lambda _: len(closed))
+
+    assert found == {"sandbox": ProbeResult(traffic_bytes=1)}
+
+
+def test_a_response_without_an_end_holds_a_probe_up_for_a_moment_only() -> None:
+    class Endless(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n")
+            with suppress(OSError):
+                while True:
+                    self.request.sendall(b"X-Header: value\r\n")
+                    time.sleep(0.01)
+
+    with service(Endless) as port:
+        target = Target("api", "127.0.0.1", port, "/readyz")
+        began = time.monotonic()
+        found = probe_all({"sandbox": [target]}, 2, lambda _: 0)
+
+    assert found["sandbox"].problem == ""
+    assert time.monotonic() - began < 2 * CLOSE_SECONDS + SETTLE_SECONDS
