@@ -55,4 +55,4 @@ class TokenGenerator(PasswordResetTokenGenerator):
     def _make_hash_value(self, user: User, timestamp: int) -> str:
         recipient = (self.address or user.email).lower()
         addresses = "|".join([*_addresses(user), recipient])
-        return f"{super()._make_hash_value(user, timestamp)}|{addresses}"  # type: ignore[misc]
+        return f"{super()._make_hash_value(user, timestamp)}|{addresses}"
