@@ -23,8 +23,8 @@ from tests.bench import (
     gateway,
     launching,
     machine,
-    memory,
     pages,
+    processes,
     report,
     resetting,
     results,
@@ -138,7 +138,7 @@ class Run:
     def _warm(self, env: PortalEnvironment) -> None:
         pool, launches = self.sizes.pool, self.sizes.warm_launches
         self.measure("warm", lambda: launching.warm(env, pool, launches, launches))
-        self.measure("processes", lambda: memory.of_processes(env.portal))
+        self.measure("processes", lambda: processes.memory(env.portal))
 
 
 def log(text: str) -> None:

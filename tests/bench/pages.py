@@ -1,4 +1,4 @@
-"""Response times of pages, API and admin over a kept-alive connection."""
+"""Response times and CPU time of pages, API and admin over a kept-alive connection."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tests.bench import processes
 from tests.bench.environment import SANDBOXES, PortalEnvironment, call_in_portal, destroy, launch
 from tests.bench.http_client import HttpClient, HttpResponse
 from tests.bench.launching import run_parallel
@@ -45,11 +46,23 @@ def pages(env: PortalEnvironment, ended: list[int], times: int) -> dict[str, Any
 def _measure(
     env: PortalEnvironment, name: str, send: Request, times: int
 ) -> dict[str, list[float]]:
+    """Measure requests one after the other.
+
+    `cpu` is the mean CPU time of a request in all processes of `web`: the kernel counts it in
+    hundredths of a second, too coarse for a single request.
+    """
     for _ in range(WARM_UP):
         send("warm-up")
+    cpu_began = processes.web_cpu_seconds(env.portal)
     responses = [send(name) for _ in range(times)]
+    cpu = (processes.web_cpu_seconds(env.portal) - cpu_began) / times
     server = env.server_seconds(name, responses[0].status, times)
-    return {"client": [response.seconds for response in responses], "server": server}
+    return {
+        "client": [response.seconds for response in responses],
+        "server": server,
+        "cpu": [cpu],
+        "bytes": [len(responses[-1].body)],
+    }
 
 
 def _requests(env: PortalEnvironment, sandbox: str) -> dict[str, Request]:

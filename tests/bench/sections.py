@@ -178,19 +178,40 @@ def _sweeps(results: Results) -> Iterator[str]:
         )
 
 
+def _mean_cpu(times: Results) -> str:
+    """Return milliseconds; older results don't have them."""
+    return f"{times['cpu'][0] * 1000:.1f}" if "cpu" in times else "?"
+
+
+def _kilobytes(times: Results) -> str:
+    return f"{times['bytes'][0] / 1000:.1f}" if "bytes" in times else "?"
+
+
 def _pages(results: Results) -> Iterator[str]:
     yield (
         "A signed-in developer with 3 running sandboxes and an operator, each with one open "
-        "connection. *Server* is the time that gunicorn reports for the request.\n"
+        "connection. *Server* is the time that gunicorn reports for the request, *CPU* the mean "
+        "CPU time of a request, user and system, in all processes of `web`.\n"
     )
     yield from table(
-        ["Page", "Ended sandboxes", "p50 (ms)", "p95 (ms)", "Server p95 (ms)", "n"],
+        [
+            "Page",
+            "Ended sandboxes",
+            "p50 (ms)",
+            "p95 (ms)",
+            "Server p95 (ms)",
+            "CPU (ms)",
+            "kB",
+            "n",
+        ],
         (
             [
                 page,
                 f"{int(count):,}",
                 *_figures(summary(times["client"]), "ms"),
                 _figures(summary(times["server"]), "ms")[1],
+                _mean_cpu(times),
+                _kilobytes(times),
                 str(len(times["client"])),
             ]
             for page in next(iter(results["pages"]["by_ended_count"].values()))

@@ -41,7 +41,7 @@ SAMPLE: results.Results = {
     "pages": {
         "by_ended_count": {
             "3": {
-                page: {"client": [0.005, 0.006], "server": [0.004, 0.005]}
+                page: {"client": [0.005, 0.006], "server": [0.004, 0.005], "cpu": [0.003]}
                 for page in ("dashboard", "card poll", "admin list")
             },
             "100000": {
