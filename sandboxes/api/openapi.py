@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from http import HTTPStatus
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, re_path
+from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
@@ -53,6 +56,17 @@ def responses(status: int, body: Any, *failures: int) -> dict[int, Any]:
 
 class PortalAPI(NinjaAPI):
     """An API whose errors are all `application/problem+json`, in its OpenAPI document too."""
+
+    def create_response(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        """Return the response; status 304 if the client has the same, by its `If-None-Match`."""
+        response: HttpResponse = super().create_response(request, *args, **options)
+        if request.method not in ("GET", "HEAD") or response.status_code != HTTPStatus.OK:
+            return response
+        etag = f'W/"{hashlib.sha256(response.content).hexdigest()[:32]}"'
+        response["ETag"] = etag
+        found = get_conditional_response(request, etag=etag, response=response)
+        assert isinstance(found, HttpResponse)
+        return found
 
     def get_openapi_operation_id(self, operation: Any) -> str:
         """Return the name of the view function."""

@@ -113,8 +113,30 @@ class Sandbox(Schema):
     limits: Size
 
 
-class SandboxPage(Schema):
+# Not a Schema of django-ninja, which would validate each sandbox a second time.
+class SandboxPage(BaseModel):
     data: list[Sandbox]
+    has_more: bool
+    next_cursor: str | None
+
+
+class SandboxSummary(BaseModel):
+    """The fields of a sandbox that a list needs, all of them as in the whole sandbox."""
+
+    id: str = Field(examples=["sbx_0123456789abcdef"])
+    name: str
+    blueprint: str
+    state: State
+    created_at: datetime
+    expires_at: datetime | None
+    ends_at: datetime | None = Field(description="Earliest scheduled end.")
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    metadata: dict[str, str]
+
+
+class SandboxSummaryPage(BaseModel):
+    data: list[SandboxSummary]
     has_more: bool
     next_cursor: str | None
 

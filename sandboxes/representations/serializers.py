@@ -56,6 +56,39 @@ def sandbox(
     )
 
 
+SUMMARY_COLUMNS = (
+    "owner",
+    "public_id",
+    "name",
+    "blueprint",
+    "state",
+    "created_at",
+    "expires_at",
+    "last_activity_at",
+    "idle_minutes",
+    "ended_at",
+    "end_reason",
+    "metadata",
+)
+"""The columns that a summary is made of, and the owner's, by which rows are selected."""
+
+
+def summary(row: models.Sandbox) -> schemas.SandboxSummary:
+    """Return the fields of a sandbox for lists; they depend on `SUMMARY_COLUMNS` only."""
+    return schemas.SandboxSummary(
+        id=row.public_id,
+        name=row.name,
+        blueprint=row.blueprint,
+        state=models.State(row.state),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        ends_at=row.ends_at,
+        ended_at=row.ended_at,
+        end_reason=models.EndReason(row.end_reason) if row.end_reason else None,
+        metadata=row.metadata,
+    )
+
+
 def event(row: models.Event) -> schemas.Event:
     return schemas.Event(
         id=row.pk,

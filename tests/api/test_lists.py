@@ -66,9 +66,42 @@ def test_a_longer_list_needs_no_more_queries(
         assert len(program.get("/sandboxes").json()["data"]) == 5
 
 
+def test_a_summary_has_the_same_values_in_fewer_fields_and_queries(
+    program: ApiClient, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(3):
+        program.launch(metadata={"job": str(number)})
+    whole = program.get("/sandboxes?limit=2").json()
+    # The token, its last use, the sandboxes.
+    with django_assert_max_num_queries(3):
+        short = program.get("/sandboxes?limit=2&view=summary").json()
+    fields = {"id", "name", "blueprint", "state", "created_at", "expires_at", "ends_at"}
+    fields |= {"ended_at", "end_reason", "metadata"}
+    assert short == whole | {
+        "data": [{name: row[name] for name in fields} for row in whole["data"]]
+    }
+
+
+@pytest.mark.parametrize("view", ["full", "summary"])
+def test_a_list_that_has_not_changed_is_not_sent_again(
+    program: ApiClient, clock: Clock, view: str
+) -> None:
+    program.delete(path(program.launch()))
+    last = program.launch()
+    url = f"/sandboxes?limit=1&view={view}"
+    etag = program.get(url)["ETag"]
+    clock.forward(seconds=2)
+    answer = program.get(url, If_None_Match=etag)
+    assert (answer.status_code, answer.content, answer["ETag"]) == (304, b"", etag)
+
+    program.patch(path(last), {"name": "other"})
+    assert program.get(url, If_None_Match=etag).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
+        ("view=short", "view"),
         ("state=gone", "state"),
         ("state=running&state=gone", "state"),
         ("state=", "state"),
