@@ -59,7 +59,8 @@ def empty_database(cluster: Cluster) -> str:
         connection.execute("CREATE DATABASE billing_template OWNER developer")
     with psycopg.connect(cluster.url("billing_template")) as connection:
         connection.execute("SET ROLE developer")
-        connection.execute(read_script(str(FIXTURES), "schema.sql"))
+        for script in ("schema.sql", "events.sql"):
+            connection.execute(read_script(str(FIXTURES), script))
     return "billing_template"
 
 

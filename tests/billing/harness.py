@@ -28,7 +28,15 @@ BLUEPRINT = ROOT / "sandboxes" / "blueprints" / "billing"
 API_KEY = "sk_test_ThisOneIsForTestsAlone00000000"
 TIME_LIMIT = 20.0
 MAX_LOG_BYTES = 1024 * 1024
-RESOURCES = ("plans", "subscribers", "subscriptions", "invoices", "payments")
+RESOURCES = (
+    "plans",
+    "subscribers",
+    "subscriptions",
+    "invoices",
+    "payments",
+    "payment_methods",
+    "refunds",
+)
 
 
 class ApiClient(httpx2.Client):

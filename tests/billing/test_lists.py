@@ -12,7 +12,7 @@ from tests.billing.harness import ApiClient, assert_problem
 
 pytestmark = pytest.mark.postgres
 
-COUNTS = {"plans": 5, "subscribers": 10, "subscriptions": 10, "invoices": 20, "payments": 21}
+COUNTS = {"plans": 5, "subscribers": 10, "subscriptions": 10, "invoices": 20, "payments": 22}
 
 
 @pytest.mark.parametrize("resource", COUNTS)

@@ -12,8 +12,9 @@ run() { psql -X -q -v ON_ERROR_STOP=1 "$@" >/dev/null; }
 
 run -f "$here/create-roles.sql" postgres
 run -c 'CREATE DATABASE billing_template' postgres
-run -c 'ALTER SCHEMA public OWNER TO developer' billing_template
-run -1 -c 'SET role developer' -f "$here/schema.sql" billing_template
+run -c 'ALTER SCHEMA public OWNER TO developer' \
+    -c 'GRANT CREATE ON DATABASE billing_template TO developer' billing_template
+run -1 -c 'SET role developer' -f "$here/schema.sql" -f "$here/events.sql" billing_template
 # Check that the seed fits the schema, so that the build fails instead of a launch.
 for scenario in empty dunning large; do
     run -c 'BEGIN' -c "SET LOCAL sandbox.launched_at = '2024-02-29T12:00:00Z'" \

@@ -15,6 +15,7 @@ import msgspec
 import psycopg2
 
 from . import cors, documentation, health, idempotency, parsing
+from .cycle import clock
 from .database import Cursor, Database, DatabaseUnavailable
 from .database_errors import UNAVAILABLE, to_problem
 from .idempotency import Outcome
@@ -37,7 +38,7 @@ COMMON_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
 ]
 
-PATH = re.compile(r"(?P<list>/v1/[a-z]+)(?:/(?P<id>[a-z0-9_]+)(?P<action>/[a-z-]+)?)?")
+PATH = re.compile(r"(?P<list>/v1/[a-z_]+)(?:/(?P<id>[a-z0-9_]+)(?P<action>/[a-z-]+)?)?")
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
@@ -50,12 +51,15 @@ class Created(msgspec.Struct):
 
 
 class Application:
-    """The API for one database and one API key."""
+    """The API for one database and one API key; calls ``after_write`` after each change."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, after_write: Callable[[], None]
+    ) -> None:
         self._key = settings.api_key.encode()
         self._scenario = settings.scenario
         self._database = database
+        self._after_write = after_write
         self._routes: dict[str, dict[str, Operation]] = {}
         for operation in OPERATIONS:
             self._routes.setdefault(operation.path, {})[operation.method] = operation
@@ -100,6 +104,9 @@ class Application:
         route = f"{operation.method} {environ['PATH_INFO']}"
 
         def run(cursor: Cursor) -> Outcome:
+            if not read_only:
+                clock.lock(cursor, operation.clock_lock)
+
             def handle() -> bytes:
                 return msgspec.json.encode(operation.handle(Call(cursor, row_id, body, query)))
 
@@ -113,6 +120,8 @@ class Application:
             raise unavailable(UNAVAILABLE) from error
         except psycopg2.Error as error:
             raise to_problem(error) from error
+        if not read_only:
+            self._after_write()
         return _success(operation, outcome)
 
     def _respond_openly(self, path: str, query: str) -> Response:

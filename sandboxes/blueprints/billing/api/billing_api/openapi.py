@@ -11,7 +11,16 @@ import msgspec
 
 from .idempotency import HEADER, KEY
 from .resources import models
-from .resources.models import INVOICES, PAYMENTS, PLANS, SUBSCRIBERS, SUBSCRIPTIONS
+from .resources.models import (
+    INVOICES,
+    PAYMENT_METHODS,
+    PAYMENTS,
+    PLANS,
+    REFUNDS,
+    SUBSCRIBERS,
+    SUBSCRIPTIONS,
+)
+from .resources.test_clock import SandboxClock
 from .web import Operation, ProblemDetails
 
 DESCRIPTION = """\
@@ -46,7 +55,8 @@ INFO = {
     "license": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
 }
 
-TABLES = (PLANS, SUBSCRIBERS, SUBSCRIPTIONS, INVOICES, PAYMENTS)
+TABLES = (PLANS, SUBSCRIBERS, SUBSCRIPTIONS, INVOICES, PAYMENTS, PAYMENT_METHODS, REFUNDS)
+TAGS = {table.name: getdoc(table.model) for table in TABLES} | {"test_clock": getdoc(SandboxClock)}
 
 ENUMS = {
     name: get_args(getattr(models, name))
@@ -54,11 +64,13 @@ ENUMS = {
         "BillingInterval",
         "Currency",
         "InvoiceStatus",
+        "LineType",
         "PaymentMethod",
         "PaymentOutcome",
         "PaymentStatus",
         "SettlementOutcome",
         "SubscriptionStatus",
+        "TestValue",
     )
 }
 """Choices that several places share; generated clients have one type for each."""
@@ -81,7 +93,12 @@ EXAMPLE_IDS = {
     "writeOffInvoice": "inv_016",
     "getPayment": "pay_007",
     "updatePayment": "pay_007",
+    "authenticatePayment": "pay_022",
     "refundPayment": "pay_001",
+    "getPaymentMethod": "pm_001",
+    "updatePaymentMethod": "pm_002",
+    "detachPaymentMethod": "pm_009",
+    "getRefund": "ref_001",
 }
 """Seeded rows whose status allows the operation, whichever examples were sent before."""
 
@@ -98,6 +115,11 @@ EXAMPLE_BODIES = {
     "payInvoice": {"method": "card"},
     "createPayment": {"invoice_id": "inv_020", "method": "card", "status": "succeeded"},
     "updatePayment": {"status": "succeeded"},
+    "authenticatePayment": {"outcome": "failed"},
+    "refundPayment": {"amount": "9.00", "reason": "A week without service"},
+    "createPaymentMethod": {"subscriber_id": "sub_010", "test_value": "succeeds"},
+    "updatePaymentMethod": {"is_default": True},
+    "changeTestClock": {"freeze": True},
 }
 
 PROBLEMS = {
@@ -155,7 +177,7 @@ def _document(operations: tuple[Operation, ...]) -> bytes:
         "info": INFO,
         "servers": [{"url": "/", "description": "This sandbox"}],
         "security": [{"key": []}],
-        "tags": [{"name": table.name, "description": getdoc(table.model)} for table in TABLES],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": schemas,

@@ -12,6 +12,7 @@ from waitress.server import create_server
 from waitress.task import ErrorTask
 
 from .app import COMMON_HEADERS, Application
+from .cycle.timekeeper import Timekeeper
 from .database import Database
 from .request_log import log_request, request_id
 from .settings import Settings
@@ -56,8 +57,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     logging.basicConfig(level=logging.ERROR)
     database = Database(settings.database_url)
     HTTPChannel.error_task_class = ProblemTask
+    timekeeper = Timekeeper(database)
     server = create_server(
-        Application(settings, database),
+        Application(settings, database, timekeeper.wake),
         sockets=[listener],
         threads=THREADS,
         ident=None,
@@ -67,7 +69,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         asyncore_use_poll=True,
     )
     print(f"Listening on {settings.host}:{settings.port}", flush=True)
+    timekeeper.start()
     try:
         server.run()
     finally:
+        timekeeper.stop()
         database.close()

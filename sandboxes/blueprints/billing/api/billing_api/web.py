@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from .cycle.clock import LockMode
 from .database import Cursor
 
 MAX_BODY_BYTES = 64 * 1024
@@ -102,6 +103,7 @@ class Operation(Struct, frozen=True):
 
     ``body`` and ``query`` are the structs of the request, and ``result`` is the type that
     ``handle`` returns. ``body_required`` is False if every field of the body has a default.
+    ``clock_lock`` is how an operation that writes locks the clock of the sandbox.
     Generated clients name a method after ``id``.
     """
 
@@ -115,6 +117,7 @@ class Operation(Struct, frozen=True):
     query: Any = None
     status: int = 200
     body_required: bool = True
+    clock_lock: LockMode = "shared"
 
     @property
     def tag(self) -> str:

@@ -87,7 +87,9 @@ def _create_databases(sockets: str) -> None:
     psql("postgres", "-f", f"{SCRIPTS_DIR}/create-roles.sql")
     psql("postgres", "-c", "CREATE DATABASE billing_template")
     psql("billing_template", "-c", "ALTER SCHEMA public OWNER TO developer")
-    psql("billing_template", "-1", "-c", "SET role developer", "-f", f"{SCRIPTS_DIR}/schema.sql")
+    psql("billing_template", "-c", "GRANT CREATE ON DATABASE billing_template TO developer")
+    schema = ("-f", f"{SCRIPTS_DIR}/schema.sql", "-f", f"{SCRIPTS_DIR}/events.sql")
+    psql("billing_template", "-1", "-c", "SET role developer", *schema)
     psql("billing_template", "-c", "VACUUM (FULL, FREEZE, ANALYZE)")
     psql("postgres", "-c", f"CREATE DATABASE billing {copy}")
     # Unused, and it would be copied for every sandbox.

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from ..web import Operation
-from . import invoices, payments, plans, subscribers, subscriptions
+from . import (
+    invoices,
+    payment_methods,
+    payments,
+    plans,
+    refunds,
+    subscribers,
+    subscriptions,
+    test_clock,
+)
 
 __all__ = ["OPERATIONS"]
 
@@ -13,4 +22,7 @@ OPERATIONS: list[Operation] = [
     *subscriptions.OPERATIONS,
     *invoices.OPERATIONS,
     *payments.OPERATIONS,
+    *payment_methods.OPERATIONS,
+    *refunds.OPERATIONS,
+    *test_clock.OPERATIONS,
 ]

@@ -21,11 +21,12 @@ def read_operations(table: Table[Row], query: type[PageQuery]) -> list[Operation
 
     path, model = f"/v1/{table.name}", table.model
     article = "an" if table.noun[0] in "aeiou" else "a"
-    one, several = table.noun.capitalize(), table.name.capitalize()
+    name = table.name.replace("_", " ")
+    one, several = table.noun.title().replace(" ", ""), name.title().replace(" ", "")
     # A class with a name, for the OpenAPI document.
     result = new_class(f"{one}Page", (Page[model],))  # type: ignore[valid-type]
     result.__doc__ = Page.__doc__
     return [
-        Operation(f"list{several}", "GET", path, f"List {table.name}", page, result, query=query),
+        Operation(f"list{several}", "GET", path, f"List {name}", page, result, query=query),
         Operation(f"get{one}", "GET", f"{path}/{{id}}", f"Get {article} {table.noun}", get, model),
     ]

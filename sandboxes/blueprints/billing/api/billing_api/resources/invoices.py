@@ -6,6 +6,8 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from ..cycle.collection import collect
+from ..cycle.past_due import update_past_due
 from ..database import Cursor
 from ..web import Call, Operation, conflict, invalid
 from .crud import read_operations
@@ -19,7 +21,10 @@ from .models import (
     Days,
     Invoice,
     InvoiceStatus,
+    MetadataChanges,
+    MetadataInput,
     PaymentMethod,
+    PaymentMethodId,
     Plan,
     SubscriberId,
     Subscription,
@@ -27,11 +32,14 @@ from .models import (
     Text,
     Timestamp,
 )
-from .past_due import update_past_due
-from .payments import record_payment
+from .payments import FOLLOWS_FROM_METHOD, attempt, record_payment, usable_method
 from .table import MomentFilter, PageQuery, provided_fields
 
 DEFAULT_DUE_DAYS = 14
+DRAFT = """
+    SELECT id FROM invoices
+    WHERE subscription_id = %s AND status = 'draft' AND period_start = %s ORDER BY id LIMIT 1
+"""
 
 
 class NewInvoice(Struct, forbid_unknown_fields=True):
@@ -47,6 +55,7 @@ class NewInvoice(Struct, forbid_unknown_fields=True):
     description: Text = ""
     due_in_days: Days = DEFAULT_DUE_DAYS
     draft: bool = False
+    metadata: MetadataInput = {}
 
 
 class InvoiceChanges(Struct, forbid_unknown_fields=True):
@@ -56,12 +65,14 @@ class InvoiceChanges(Struct, forbid_unknown_fields=True):
     due_at: Timestamp | UnsetType = UNSET
     amount: AmountInput | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
+    metadata: MetadataChanges | UnsetType = UNSET
 
 
 class PayInvoice(Struct, forbid_unknown_fields=True):
-    """How to pay the invoice."""
+    """How to pay the invoice: with a payment method, whose payment may fail, or without one."""
 
     method: PaymentMethod = "card"
+    payment_method_id: PaymentMethodId | None = None
 
 
 class InvoiceQuery(PageQuery, kw_only=True):
@@ -78,9 +89,19 @@ class InvoiceQuery(PageQuery, kw_only=True):
 
 
 def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:
-    """Create an open invoice for the current period of a subscription."""
-    invoice = _insert(cursor, subscription.subscriber_id, _subscription_fields(subscription, plan))
-    return _open(cursor, invoice.id, DEFAULT_DUE_DAYS)
+    """Issue the invoice for the current period of a subscription, and collect it.
+
+    A draft for the period is used if there is one. Pending lines of the subscription are added.
+    """
+    cursor.execute(DRAFT, (subscription.id, subscription.current_period_start))
+    if row := cursor.fetchone():
+        invoice_id = row[0]
+    else:
+        fields = _subscription_fields(subscription, plan)
+        invoice_id = _insert(cursor, subscription.subscriber_id, fields).id
+    invoice = _open(cursor, invoice_id, DEFAULT_DUE_DAYS)
+    collect(cursor, invoice.id)
+    return INVOICES.get(cursor, invoice.id)
 
 
 def create(call: Call) -> Invoice:
@@ -90,7 +111,7 @@ def create(call: Call) -> Invoice:
     values = _fields_from_subscription(call.cursor, body) if body.subscription_id else {}
     given = {
         name: value
-        for name in ("amount", "currency", "description")
+        for name in ("amount", "currency", "description", "metadata")
         if (value := getattr(body, name))
     }
     _check_currency(given, values.get("currency"))
@@ -103,9 +124,15 @@ def create(call: Call) -> Invoice:
 
 
 def update(call: Call) -> Invoice:
-    """Change a draft or an open invoice. An open invoice keeps its amount and currency."""
-    invoice = _require_status(call, "draft", "open")
+    """Change a draft or an open invoice. An open invoice keeps its amount and currency.
+
+    Metadata can always change.
+    """
     changes = provided_fields(call.body)
+    if changes.keys() == {"metadata"}:
+        INVOICES.get(call.cursor, call.id, lock=True)
+        return INVOICES.update(call.cursor, call.id, **changes)
+    invoice = _require_status(call, "draft", "open")
     if invoice.status == "open" and changes.keys() & {"amount", "currency"}:
         raise conflict(f"Invoice {call.id!r} is open; its amount and currency can't change.")
     _check_currency(changes, invoice.currency)
@@ -121,9 +148,18 @@ def finalize(call: Call) -> Invoice:
 
 
 def pay(call: Call) -> Invoice:
-    """Pay the full amount with a payment that succeeds immediately."""
+    """Pay the full amount. Without a payment method, the payment succeeds immediately.
+
+    With one, the invoice is still open in the response if the payment failed or is pending.
+    """
     invoice = _require_status(call, "open", "uncollectible")
-    record_payment(call.cursor, invoice, call.body.method, "succeeded")
+    body: PayInvoice = call.body
+    if not body.payment_method_id:
+        record_payment(call.cursor, invoice, body.method, "succeeded")
+    elif body.method != "card":
+        raise invalid("method", FOLLOWS_FROM_METHOD)
+    else:
+        attempt(call.cursor, invoice, usable_method(call.cursor, invoice, body.payment_method_id))
     return INVOICES.get(call.cursor, call.id)
 
 
@@ -131,7 +167,7 @@ def void(call: Call) -> Invoice:
     """Void the invoice, so that nothing is owed."""
     invoice = _require_status(call, "draft", "open", "uncollectible")
     call.cursor.execute(
-        "UPDATE invoices SET status = 'void', voided_at = now(), uncollectible_at = NULL"
+        "UPDATE invoices SET status = 'void', voided_at = billing.now(), uncollectible_at = NULL"
         " WHERE id = %s",
         (call.id,),
     )
@@ -143,7 +179,8 @@ def write_off(call: Call) -> Invoice:
     """Mark the invoice as uncollectible. It can still be paid later."""
     invoice = _require_status(call, "open")
     call.cursor.execute(
-        "UPDATE invoices SET status = 'uncollectible', uncollectible_at = now() WHERE id = %s",
+        "UPDATE invoices SET status = 'uncollectible', uncollectible_at = billing.now()"
+        " WHERE id = %s",
         (call.id,),
     )
     update_past_due(call.cursor, invoice.subscription_id)
@@ -184,9 +221,14 @@ def _check_currency(values: dict[str, Any], current: str | None) -> None:
 def _open(cursor: Cursor, row_id: str, due_in_days: int) -> Invoice:
     """Issue a draft. A due date in the future is kept."""
     cursor.execute(
-        "UPDATE invoices SET status = 'open', issued_at = now(), due_at = CASE"
-        " WHEN due_at > now() THEN due_at ELSE now() + %s * interval '1 day' END WHERE id = %s",
+        "UPDATE invoices SET status = 'open', issued_at = billing.now(), due_at = CASE"
+        " WHEN due_at > billing.now() THEN due_at"
+        " ELSE billing.now() + %s * interval '1 day' END WHERE id = %s",
         (due_in_days, row_id),
+    )
+    cursor.execute(
+        "UPDATE invoices SET status = 'paid', paid_at = billing.now() WHERE id = %s AND amount = 0",
+        (row_id,),
     )
     return INVOICES.get(cursor, row_id)
 

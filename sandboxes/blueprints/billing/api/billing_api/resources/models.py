@@ -18,6 +18,24 @@ PaymentStatus = Literal["pending", "succeeded", "failed", "refunded"]
 PaymentOutcome = Literal["succeeded", "failed", "pending"]
 SettlementOutcome = Literal["succeeded", "failed"]
 PaymentMethod = Literal["card", "bank_transfer", "stellar"]
+TestValue = Literal[
+    "succeeds",
+    "card_declined",
+    "insufficient_funds",
+    "card_expired",
+    "incorrect_cvc",
+    "processing_error",
+    "fraudulent",
+    "lost_card",
+    "requires_authentication",
+    "succeeds_after_1_retry",
+    "succeeds_after_2_retries",
+    "succeeds_after_3_retries",
+    "settles_later",
+    "fails_later",
+]
+NextAction = Literal["authenticate"]
+LineType = Literal["subscription", "item", "proration", "credit"]
 
 Amount = Annotated[Decimal, Meta(description="Money as a decimal string", examples=["49.00"])]
 
@@ -46,8 +64,27 @@ AmountInput = Annotated[
         examples=["49.00"],
     ),
 ]
+PaymentId = Annotated[str, Meta(max_length=50, pattern=ID_PATTERN, examples=["pay_001"])]
+PaymentMethodId = Annotated[str, Meta(max_length=50, pattern=ID_PATTERN, examples=["pm_001"])]
 Timestamp = Annotated[datetime, Meta(tz=True)]
+MetadataName = Annotated[str, Meta(min_length=1, max_length=40, pattern=NAME_PATTERN)]
+MetadataInput = Annotated[
+    dict[MetadataName, Text],
+    Meta(max_length=20, description="Names and values of your own", examples=[{"order": "6735"}]),
+]
+MetadataChanges = Annotated[
+    dict[MetadataName, Text | None],
+    Meta(max_length=20, description="Values to set; null removes one", examples=[{"order": None}]),
+]
 Days = Annotated[int, Meta(ge=0, le=365)]
+
+
+class InvoiceLine(Struct):
+    """One line of an invoice; the lines add up to its amount. A credit is negative."""
+
+    type: LineType
+    description: str
+    amount: Amount
 
 
 class Plan(Struct):
@@ -61,6 +98,7 @@ class Plan(Struct):
     billing_interval: BillingInterval
     trial_days: int
     active: bool
+    metadata: dict[str, str]
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -74,6 +112,7 @@ class Subscriber(Struct):
     company: str
     country: str
     stellar_address: str | None
+    metadata: dict[str, str]
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -92,6 +131,9 @@ class Subscription(Struct):
     cancel_at_period_end: bool
     paused_at: Timestamp | None
     canceled_at: Timestamp | None
+    billing_anchor: Timestamp | None
+    pending_lines: list[InvoiceLine]
+    metadata: dict[str, str]
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -114,6 +156,11 @@ class Invoice(Struct):
     paid_at: Timestamp | None
     voided_at: Timestamp | None
     uncollectible_at: Timestamp | None
+    overdue_at: Timestamp | None
+    lines: list[InvoiceLine]
+    failed_attempts: int
+    next_attempt_at: Timestamp | None
+    metadata: dict[str, str]
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -131,6 +178,39 @@ class Payment(Struct):
     failure_reason: str | None
     processed_at: Timestamp | None
     refunded_at: Timestamp | None
+    payment_method_id: str | None
+    automatic: bool
+    next_action: NextAction | None
+    settles_at: Timestamp | None
+    refunded_amount: Amount
+    metadata: dict[str, str]
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class SubscriberPaymentMethod(Struct):
+    """A payment method of a subscriber. Its test value decides what becomes of payments."""
+
+    id: str
+    subscriber_id: str
+    type: PaymentMethod
+    test_value: TestValue
+    is_default: bool
+    detached_at: Timestamp | None
+    metadata: dict[str, str]
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class Refund(Struct):
+    """A payment that was returned, in full or in part."""
+
+    id: str
+    payment_id: str
+    amount: Amount
+    currency: Currency
+    reason: str
+    metadata: dict[str, str]
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -140,3 +220,5 @@ SUBSCRIBERS = Table("subscribers", "subscriber", Subscriber)
 SUBSCRIPTIONS = Table("subscriptions", "subscription", Subscription)
 INVOICES = Table("invoices", "invoice", Invoice)
 PAYMENTS = Table("payments", "payment", Payment)
+PAYMENT_METHODS = Table("payment_methods", "payment method", SubscriberPaymentMethod)
+REFUNDS = Table("refunds", "refund", Refund)

@@ -6,7 +6,18 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from ..web import Call, Operation
 from .crud import read_operations
-from .models import PLANS, AmountInput, BillingInterval, Currency, Days, Name, Plan, Text
+from .models import (
+    PLANS,
+    AmountInput,
+    BillingInterval,
+    Currency,
+    Days,
+    MetadataChanges,
+    MetadataInput,
+    Name,
+    Plan,
+    Text,
+)
 from .table import PageQuery, provided_fields
 
 
@@ -19,6 +30,7 @@ class NewPlan(Struct, forbid_unknown_fields=True):
     billing_interval: BillingInterval = "month"
     description: Text = ""
     trial_days: Days = 0
+    metadata: MetadataInput = {}
 
 
 class PlanChanges(Struct, forbid_unknown_fields=True):
@@ -28,6 +40,7 @@ class PlanChanges(Struct, forbid_unknown_fields=True):
     description: Text | UnsetType = UNSET
     trial_days: Days | UnsetType = UNSET
     active: bool | UnsetType = UNSET
+    metadata: MetadataChanges | UnsetType = UNSET
 
 
 class PlanQuery(PageQuery, kw_only=True):

@@ -8,7 +8,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from ..web import Call, Operation, invalid
 from .crud import read_operations
-from .models import CONTROL, NAME_PATTERN, SUBSCRIBERS, Line, Subscriber
+from .models import (
+    CONTROL,
+    NAME_PATTERN,
+    SUBSCRIBERS,
+    Line,
+    MetadataChanges,
+    MetadataInput,
+    Subscriber,
+)
 from .stellar import is_address
 from .table import PageQuery, provided_fields
 
@@ -35,6 +43,7 @@ class NewSubscriber(Struct, forbid_unknown_fields=True):
     country: Country
     company: Line = ""
     stellar_address: StellarAddress | None = None
+    metadata: MetadataInput = {}
 
 
 class SubscriberChanges(Struct, forbid_unknown_fields=True):
@@ -45,6 +54,7 @@ class SubscriberChanges(Struct, forbid_unknown_fields=True):
     country: Country | UnsetType = UNSET
     company: Line | UnsetType = UNSET
     stellar_address: StellarAddress | UnsetType | None = UNSET
+    metadata: MetadataChanges | UnsetType = UNSET
 
 
 class SubscriberQuery(PageQuery, kw_only=True):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import timedelta
 
 from msgspec import UNSET, Struct, UnsetType
 
+from ..cycle import clock
+from ..cycle.dunning import end_subscription
+from ..cycle.past_due import update_past_due
 from ..database import Cursor
 from ..web import Call, Operation, conflict
 from .crud import read_operations
@@ -15,13 +18,14 @@ from .models import (
     SUBSCRIBERS,
     SUBSCRIPTIONS,
     Days,
+    MetadataChanges,
+    MetadataInput,
     Plan,
     PlanId,
     SubscriberId,
     Subscription,
     SubscriptionStatus,
 )
-from .past_due import update_past_due
 from .table import MomentFilter, PageQuery, provided_fields
 
 
@@ -31,6 +35,7 @@ class NewSubscription(Struct, forbid_unknown_fields=True):
     subscriber_id: SubscriberId
     plan_id: PlanId
     trial_days: Days | None = None
+    metadata: MetadataInput = {}
 
 
 class SubscriptionChanges(Struct, forbid_unknown_fields=True):
@@ -38,6 +43,7 @@ class SubscriptionChanges(Struct, forbid_unknown_fields=True):
 
     plan_id: PlanId | UnsetType = UNSET
     cancel_at_period_end: bool | UnsetType = UNSET
+    metadata: MetadataChanges | UnsetType = UNSET
 
 
 class Cancellation(Struct, forbid_unknown_fields=True):
@@ -57,13 +63,20 @@ class SubscriptionQuery(PageQuery, kw_only=True):
 
 
 def subscribe(call: Call) -> Subscription:
-    """Create a subscription, with a trial or with an open invoice for the first period."""
+    """Create a subscription, with a trial or with an open invoice for the first period.
+
+    The invoice is paid with the subscriber's default payment method, if there is one.
+    """
     body: NewSubscription = call.body
     subscriber = SUBSCRIBERS.get_referenced(call.cursor, "subscriber_id", body.subscriber_id)
     plan = _get_active_plan(call.cursor, body.plan_id)
     trial_days = plan.trial_days if body.trial_days is None else body.trial_days
-    length = f"{trial_days} days" if trial_days else f"1 {plan.billing_interval}"
-    now, end = _now_and_later(call.cursor, length)
+    now = clock.now(call.cursor)
+    end = (
+        now + timedelta(days=trial_days)
+        if trial_days
+        else clock.period_end(now, now, plan.billing_interval)
+    )
     subscription = SUBSCRIPTIONS.insert(
         call.cursor,
         subscriber_id=subscriber.id,
@@ -73,18 +86,20 @@ def subscribe(call: Call) -> Subscription:
         current_period_start=now,
         current_period_end=end,
         trial_end=end if trial_days else None,
+        billing_anchor=end if trial_days else now,
+        metadata=body.metadata,
     )
     if not trial_days:
         issue(call.cursor, subscription, plan)
-    return subscription
+    return SUBSCRIPTIONS.get(call.cursor, subscription.id)
 
 
 def update(call: Call) -> Subscription:
     """Change the plan, or whether the subscription ends with the current period."""
     subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
-    if subscription.status == "canceled":
-        raise conflict(f"Subscription {call.id!r} is canceled; create a new one.")
     changes = provided_fields(call.body)
+    if subscription.status == "canceled" and changes.keys() - {"metadata"}:
+        raise conflict(f"Subscription {call.id!r} is canceled; create a new one.")
     if changes.get("plan_id", subscription.plan_id) != subscription.plan_id:
         _get_active_plan(call.cursor, changes["plan_id"])
     return SUBSCRIPTIONS.update(call.cursor, call.id, **changes)
@@ -93,7 +108,7 @@ def update(call: Call) -> Subscription:
 def pause(call: Call) -> Subscription:
     """Pause billing until the subscription is resumed."""
     _require_status(call, "trialing", "active")
-    now, _ = _now_and_later(call.cursor, "0")
+    now = clock.now(call.cursor)
     return SUBSCRIPTIONS.update(call.cursor, call.id, status="paused", paused_at=now)
 
 
@@ -104,7 +119,7 @@ def resume(call: Call) -> Subscription:
     """
     subscription = _require_status(call, "paused")
     plan = PLANS.get(call.cursor, subscription.plan_id)
-    now, end = _now_and_later(call.cursor, f"1 {plan.billing_interval}")
+    now = clock.now(call.cursor)
     if subscription.current_period_end > now:
         on_trial = subscription.trial_end is not None and subscription.trial_end > now
         status = "trialing" if on_trial else "active"
@@ -116,7 +131,8 @@ def resume(call: Call) -> Subscription:
             status="active",
             paused_at=None,
             current_period_start=now,
-            current_period_end=end,
+            current_period_end=clock.period_end(now, now, plan.billing_interval),
+            billing_anchor=now,
         )
         issue(call.cursor, subscription, plan)
     update_past_due(call.cursor, call.id)
@@ -130,15 +146,8 @@ def cancel(call: Call) -> Subscription:
         raise conflict(f"Subscription {call.id!r} is already canceled.")
     if call.body.at_period_end:
         return SUBSCRIPTIONS.update(call.cursor, call.id, cancel_at_period_end=True)
-    now, _ = _now_and_later(call.cursor, "0")
-    call.cursor.execute(
-        "UPDATE invoices SET status = 'void', voided_at = now()"
-        " WHERE subscription_id = %s AND status = 'draft'",
-        (call.id,),
-    )
-    return SUBSCRIPTIONS.update(
-        call.cursor, call.id, status="canceled", canceled_at=now, paused_at=None
-    )
+    end_subscription(call.cursor, call.id)
+    return SUBSCRIPTIONS.get(call.cursor, call.id)
 
 
 def _get_active_plan(cursor: Cursor, row_id: str) -> Plan:
@@ -156,13 +165,6 @@ def _require_status(call: Call, *allowed: SubscriptionStatus) -> Subscription:
             f" this is only possible while it is {' or '.join(allowed)}."
         )
     return subscription
-
-
-def _now_and_later(cursor: Cursor, length: str) -> tuple[datetime, datetime]:
-    """Return the time of the transaction, and the time `length` (an SQL interval) later."""
-    cursor.execute("SELECT now(), now() + %s::interval", (length,))
-    now, later = cursor.fetchone() or ()
-    return now, later
 
 
 PATH = "/v1/subscriptions"

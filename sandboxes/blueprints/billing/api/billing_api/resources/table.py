@@ -7,7 +7,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from psycopg2.extras import Json
 from psycopg2.sql import SQL, Composable, Identifier, Placeholder
 
 from ..database import Cursor
@@ -101,17 +103,17 @@ class Table(Generic[Row]):
             _comma_separated(Placeholder() for _ in values),
             self._columns,
         )
-        return self._execute_returning(cursor, statement, [*values.values()])
+        return self._execute_returning(cursor, statement, [*map(_adapt, values.values())])
 
     def update(self, cursor: Cursor, row_id: str, **values: object) -> Row:
-        """Update the given columns of an existing row."""
+        """Update the given columns of an existing row. Metadata is merged; null removes a value."""
         if not values:
             return self.get(cursor, row_id)
-        changes = _comma_separated(SQL("{} = %s").format(Identifier(name)) for name in values)
+        changes = _comma_separated(map(_assignment, values))
         statement = SQL("UPDATE {} SET {} WHERE id = %s RETURNING {}").format(
             self._table, changes, self._columns
         )
-        return self._execute_returning(cursor, statement, [*values.values(), row_id])
+        return self._execute_returning(cursor, statement, [*map(_adapt, values.values()), row_id])
 
     def page(self, cursor: Cursor, query: PageQuery) -> Page[Row]:
         """Return a page of the rows that match the filters, newest first."""
@@ -155,6 +157,25 @@ class Table(Generic[Row]):
 def provided_fields(changes: Struct) -> dict[str, Any]:
     """Return the fields that a PATCH request contained."""
     return {name: value for name, value in structs.asdict(changes).items() if value is not UNSET}
+
+
+def _assignment(column: str) -> Composable:
+    merge = "metadata = jsonb_strip_nulls(metadata || %s)"
+    return SQL(merge) if column == "metadata" else SQL("{} = %s").format(Identifier(column))
+
+
+def _adapt(value: object) -> object:
+    """Return a value for PostgreSQL; objects and lists of objects are stored as JSON."""
+    is_json = isinstance(value, dict) or (isinstance(value, list) and not _has_texts(value))
+    return Json(value, dumps=_dumps) if is_json else value
+
+
+def _has_texts(values: list[Any]) -> bool:
+    return bool(values) and isinstance(values[0], str)
+
+
+def _dumps(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _comma_separated(parts: Any) -> Composable:

@@ -11,7 +11,7 @@ UPDATE = """
     WITH standing AS (
         SELECT CASE WHEN EXISTS (
             SELECT FROM invoices i WHERE i.subscription_id = %(id)s AND i.status = 'open' AND (
-                i.due_at < now() OR 'failed' = (
+                i.due_at <= billing.now() OR 'failed' = (
                     SELECT p.status FROM payments p
                     WHERE p.invoice_id = i.id AND p.status <> 'pending'
                     ORDER BY p.processed_at DESC, p.created_at DESC LIMIT 1))

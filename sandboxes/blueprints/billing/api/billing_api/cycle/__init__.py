@@ -1,0 +1,1 @@
+"""What happens to subscriptions, invoices and payments as time passes."""

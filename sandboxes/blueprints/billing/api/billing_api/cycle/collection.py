@@ -1,0 +1,24 @@
+"""Collect invoices of subscriptions with the subscriber's default payment method."""
+
+from __future__ import annotations
+
+from ..database import Cursor
+from ..resources.models import INVOICES, PAYMENT_METHODS
+from ..resources.payments import attempt
+
+DEFAULT_METHOD = "SELECT id FROM payment_methods WHERE subscriber_id = %s AND is_default"
+IS_PENDING = "SELECT FROM payments WHERE invoice_id = %s AND status = 'pending' LIMIT 1"
+
+
+def collect(cursor: Cursor, invoice_id: str) -> None:
+    """Attempt to pay an open invoice, unless a payment is pending or there is no default method."""
+    invoice = INVOICES.get(cursor, invoice_id, lock=True)
+    if invoice.status != "open":
+        return
+    cursor.execute("UPDATE invoices SET next_attempt_at = NULL WHERE id = %s", (invoice_id,))
+    cursor.execute(IS_PENDING, (invoice_id,))
+    if cursor.fetchone() is not None:
+        return
+    cursor.execute(DEFAULT_METHOD, (invoice.subscriber_id,))
+    if row := cursor.fetchone():
+        attempt(cursor, invoice, PAYMENT_METHODS.get(cursor, row[0]), automatic=True)
