@@ -199,7 +199,7 @@ def test_real_time_does_what_is_due(api: ApiClient, db: psycopg.Connection) -> N
     db.execute(
         "UPDATE subscriptions SET current_period_end = billing.now() + interval '1 s',"
         " current_period_start = billing.now() - interval '1 day',"
-        " started_at = now() - interval '1 day' WHERE id = %s",
+        " started_at = now() - interval '2 days' WHERE id = %s",
         [subscription],
     )
     api.ok("PATCH", "/v1/plans/plan_team", json={"name": "A change wakes the timekeeper"})

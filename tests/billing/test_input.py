@@ -145,3 +145,30 @@ def test_an_id_with_an_odd_end_is_not_found(reader: ApiClient, end: str) -> None
     for path in ("plans/plan_team", "invoices/inv_007", "invoices/inv_007/pay"):
         method = "POST" if path.endswith("pay") else "GET"
         assert_problem(reader.request(method, f"/v1/{path}{end}"), 404)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"seats": 5},
+        {"": "x"},
+        {"a\nb": "x"},
+        {"x": "a\0b"},
+        {"x" * 41: "x"},
+        {"x": "y" * 501},
+        {f"x{number}": "y" for number in range(21)},
+        [],
+    ],
+)
+def test_invalid_metadata_is_reported(reader: ApiClient, metadata: Any) -> None:
+    plan = {"name": "New", "amount": "1.00", "currency": "EUR", "metadata": metadata}
+    assert_problem(reader.post("/v1/plans", json=plan), 422, field="metadata")
+
+
+@pytest.mark.parametrize(
+    "path", ["plans/plan_team", "subscribers/sub_001", "subscriptions/sbn_008", "invoices/inv_001"]
+)
+def test_metadata_is_merged(api: ApiClient, path: str) -> None:
+    api.ok("PATCH", f"/v1/{path}", json={"metadata": {"order": "1", "team": "red"}})
+    changed = api.ok("PATCH", f"/v1/{path}", json={"metadata": {"order": None, "size": "L"}})
+    assert changed["metadata"] == {"team": "red", "size": "L"}

@@ -36,10 +36,20 @@ CHECKS = [
 
 
 RESOURCES = ("plans", "subscribers", "subscriptions", "invoices", "payments")
+# Without faults, which would change all other responses.
+GENERATED = (
+    *RESOURCES,
+    "payment_methods",
+    "refunds",
+    "test_clock",
+    "events",
+    "webhook_endpoints",
+    "webhook_deliveries",
+)
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
-@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("resource", GENERATED)
 def test_every_response_conforms_to_the_document(
     api: ApiClient, resource: str, mode: GenerationMode
 ) -> None:
@@ -77,11 +87,16 @@ def test_every_operation_is_documented(reader: ApiClient) -> None:
             f"GET {ones}",
             f"PATCH {ones}",
         }
-    for action in ("pause", "resume", "cancel"):
+    for action in ("preview", "pause", "resume", "cancel"):
         assert f"POST /v1/subscriptions/{{id}}/{action}" in operations
     for action in ("finalize", "pay", "void", "write-off"):
         assert f"POST /v1/invoices/{{id}}/{action}" in operations
-    assert "POST /v1/payments/{id}/refund" in operations
+    for action in ("authenticate", "refund"):
+        assert f"POST /v1/payments/{{id}}/{action}" in operations
+    assert "POST /v1/payment_methods/{id}/detach" in operations
+    assert operations.keys() >= {"GET /v1/test_clock", "POST /v1/test_clock"}
+    for resource in ("webhook_endpoints", "faults"):
+        assert f"DELETE /v1/{resource}/{{id}}" in operations
     for name, operation in operations.items():
         assert operation["summary"] and operation["description"], name
     assert len({operation["operationId"] for operation in operations.values()}) == len(operations)

@@ -39,7 +39,7 @@ INVALID_CHANGES = {
     "UPDATE payments SET payment_method_id = 'pm_002' WHERE id = 'pay_001'":
         "payment_method_is_the_subscribers",
     "UPDATE payment_methods SET detached_at = now() WHERE id = 'pm_001'":
-        "detached_method_is_no_default",
+        "detached_method_is_not_the_default",
     "INSERT INTO payment_methods (subscriber_id, is_default) VALUES ('sub_001', true)":
         "one_default_payment_method",
     "UPDATE plans SET metadata = '{\"seats\": 5}'": "metadata_has_texts",

@@ -6,6 +6,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from pathlib import Path
@@ -21,6 +22,7 @@ from .database_errors import UNAVAILABLE, to_problem
 from .idempotency import Outcome
 from .request_log import log_request, request_id
 from .resources import OPERATIONS
+from .resources.faults import FaultInjector, Injected
 from .settings import Settings
 from .web import (
     MAX_BODY_BYTES,
@@ -57,9 +59,11 @@ class Application:
         self, settings: Settings, database: Database, after_write: Callable[[], None]
     ) -> None:
         self._key = settings.api_key.encode()
+        self._portal_key = settings.portal_key.encode()
         self._scenario = settings.scenario
         self._database = database
         self._after_write = after_write
+        self._faults = FaultInjector()
         self._routes: dict[str, dict[str, Operation]] = {}
         for operation in OPERATIONS:
             self._routes.setdefault(operation.path, {})[operation.method] = operation
@@ -86,7 +90,7 @@ class Application:
             asked_headers = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
             return cors.preflight(_allowed_methods(routes), asked_headers)
         if in_api:
-            self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
+            self._authenticate(environ)
         if not routes:
             raise Problem(404, f"Not found: {path}.")
         name = "GET" if method == "HEAD" else method
@@ -103,19 +107,22 @@ class Application:
         key = "" if read_only else idempotency.parse_key(environ.get("HTTP_IDEMPOTENCY_KEY"))
         route = f"{operation.method} {environ['PATH_INFO']}"
 
-        def run(cursor: Cursor) -> Outcome:
+        def run(cursor: Cursor, *, with_faults: bool = True) -> Outcome:
+            if with_faults and not environ.get("HTTP_SANDBOX_PORTAL"):
+                self._faults.check(cursor, operation)
             if not read_only:
                 clock.lock(cursor, operation.clock_lock)
 
             def handle() -> bytes:
-                return msgspec.json.encode(operation.handle(Call(cursor, row_id, body, query)))
+                call = Call(cursor, row_id, body, query, self._key)
+                return msgspec.json.encode(operation.handle(call))
 
             if not key:
                 return Outcome(handle())
             return idempotency.run_once(cursor, route, key, msgspec.json.encode(body), handle)
 
         try:
-            outcome = self._database.transaction(run, read_only=read_only)
+            outcome = self._transaction(run, read_only=read_only)
         except DatabaseUnavailable as error:
             raise unavailable(UNAVAILABLE) from error
         except psycopg2.Error as error:
@@ -123,6 +130,17 @@ class Application:
         if not read_only:
             self._after_write()
         return _success(operation, outcome)
+
+    def _transaction(self, run: Callable[..., Outcome], *, read_only: bool) -> Outcome:
+        """Run an operation, with the faults that apply to it. Raises their problem."""
+        try:
+            return self._database.transaction(run, read_only=read_only)
+        except Injected as fault:
+            self._faults.delay(fault.latency_ms)
+            if fault.problem:
+                raise fault.problem from fault
+        go_on = partial(run, with_faults=False)
+        return self._database.transaction(go_on, read_only=read_only)
 
     def _respond_openly(self, path: str, query: str) -> Response:
         """Respond to paths outside the API, which need no key."""
@@ -141,10 +159,14 @@ class Application:
         template = match["list"] + ("/{id}" if match["id"] else "") + (match["action"] or "")
         return self._routes.get(template, {}), match["id"] or ""
 
-    def _authenticate(self, authorization: str) -> None:
-        scheme, _, key = authorization.partition(" ")
+    def _authenticate(self, environ: Environ) -> None:
+        """Check the key. Requests with the portal's own key are not the developer's."""
+        scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise _unauthorized("Send the sandbox's API key: Authorization: Bearer sk_test_…", "")
+        if self._portal_key and compare_digest(key.strip().encode(), self._portal_key):
+            environ["HTTP_SANDBOX_PORTAL"] = "1"
+            return
         if not compare_digest(key.strip().encode(), self._key):
             raise _unauthorized(
                 "Wrong API key. Use the API key of this sandbox.", ', error="invalid_token"'

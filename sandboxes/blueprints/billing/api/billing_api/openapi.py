@@ -11,6 +11,8 @@ import msgspec
 
 from .idempotency import HEADER, KEY
 from .resources import models
+from .resources.events import EVENTS
+from .resources.faults import FAULTS
 from .resources.models import (
     INVOICES,
     PAYMENT_METHODS,
@@ -21,6 +23,7 @@ from .resources.models import (
     SUBSCRIPTIONS,
 )
 from .resources.test_clock import SandboxClock
+from .resources.webhooks import WEBHOOK_DELIVERIES, WEBHOOK_ENDPOINTS
 from .web import Operation, ProblemDetails
 
 DESCRIPTION = """\
@@ -55,7 +58,19 @@ INFO = {
     "license": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
 }
 
-TABLES = (PLANS, SUBSCRIBERS, SUBSCRIPTIONS, INVOICES, PAYMENTS, PAYMENT_METHODS, REFUNDS)
+TABLES = (
+    PLANS,
+    SUBSCRIBERS,
+    SUBSCRIPTIONS,
+    INVOICES,
+    PAYMENTS,
+    PAYMENT_METHODS,
+    REFUNDS,
+    EVENTS,
+    WEBHOOK_ENDPOINTS,
+    WEBHOOK_DELIVERIES,
+    FAULTS,
+)
 TAGS = {table.name: getdoc(table.model) for table in TABLES} | {"test_clock": getdoc(SandboxClock)}
 
 ENUMS = {
@@ -82,6 +97,7 @@ EXAMPLE_IDS = {
     "updateSubscriber": "sub_001",
     "getSubscription": "sbn_001",
     "updateSubscription": "sbn_005",
+    "previewSubscription": "sbn_010",
     "pauseSubscription": "sbn_001",
     "resumeSubscription": "sbn_006",
     "cancelSubscription": "sbn_007",
@@ -99,6 +115,13 @@ EXAMPLE_IDS = {
     "updatePaymentMethod": "pm_002",
     "detachPaymentMethod": "pm_009",
     "getRefund": "ref_001",
+    "getEvent": "evt_000000001",
+    "getWebhookEndpoint": "whe_001",
+    "updateWebhookEndpoint": "whe_001",
+    "deleteWebhookEndpoint": "whe_002",
+    "getWebhookDelivery": "whd_001",
+    "getFault": "flt_001",
+    "deleteFault": "flt_002",
 }
 """Seeded rows whose status allows the operation, whichever examples were sent before."""
 
@@ -109,6 +132,7 @@ EXAMPLE_BODIES = {
     "updateSubscriber": {"name": "Ada Lovelace"},
     "createSubscription": {"subscriber_id": "sub_010", "plan_id": "plan_team"},
     "updateSubscription": {"cancel_at_period_end": True},
+    "previewSubscription": {"plan_id": "plan_starter"},
     "cancelSubscription": {"at_period_end": False},
     "createInvoice": {"subscriber_id": "sub_010", "amount": "49.00", "currency": "EUR"},
     "updateInvoice": {"description": "Consulting"},
@@ -120,6 +144,15 @@ EXAMPLE_BODIES = {
     "createPaymentMethod": {"subscriber_id": "sub_010", "test_value": "succeeds"},
     "updatePaymentMethod": {"is_default": True},
     "changeTestClock": {"freeze": True},
+    "createEvent": {"type": "invoice.paid", "object_id": "inv_001"},
+    "createWebhookEndpoint": {"url": "https://example.com/webhooks", "event_types": ["invoice.*"]},
+    "updateWebhookEndpoint": {"event_types": ["invoice.paid", "subscription.*"]},
+    "recordWebhookDelivery": {
+        "endpoint_id": "whe_001",
+        "event_id": "evt_000000001",
+        "response_status": 204,
+    },
+    "createFault": {"path": "/v1/plans", "latency_ms": 50, "seconds": 10},
 }
 
 PROBLEMS = {

@@ -15,7 +15,7 @@ from .web import Operation, Problem, invalid
 
 # msgspec names the field in a path at the end of the message or, for a missing or unknown
 # field, in the message itself.
-FIELD_PATH = re.compile(r" - at `\$\.?(?P<field>[^`]*)`\Z")
+FIELD_PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<field>[^`\[]*)[^`]*`\Z")
 FIELD_NAME = re.compile(
     r"Object (?P<error>missing required|contains unknown) field `(?P<field>.*)`", re.DOTALL
 )
@@ -41,6 +41,14 @@ PATTERN_MESSAGES = {
     "country": "two capital letters, such as DE",
     "email": "an email address, such as ada@example.com",
     "failure_reason": "lower-case letters, digits and _, such as card_declined",
+    "advance_by": "an ISO 8601 duration, such as P1M, P3D or PT1H",
+    "after": "the id of an event, such as evt_000000001",
+    "event_id": "the id of an event, such as evt_000000001",
+    "event_types": "*, invoice.* or a type such as invoice.paid",
+    "path": "a path of the API, such as /v1/invoices/{id}/pay, or *",
+    "metadata": "an object with names and values that are texts without control characters",
+    "secret": "whsec_ followed by 24 to 64 bytes in base64",
+    "url": "a URL that begins with http:// or https://",
     "stellar_address": "a Stellar account address: G followed by 55 characters",
 }
 
@@ -120,15 +128,17 @@ def _expectation(text: str, model: Any, field: str) -> str:
 
 
 def _pattern_message(field: str) -> str:
+    if field in PATTERN_MESSAGES:
+        return PATTERN_MESSAGES[field]
     if field.endswith("_id"):
         return "lower-case letters, digits and _, such as sub_001"
-    return PATTERN_MESSAGES.get(field, "text without NUL or other control characters")
+    return "text without NUL or other control characters"
 
 
 def _literal_values(hint: Any) -> list[str]:
-    """Return the strings of all literals in a type hint."""
+    """Return the values of all literals in a type hint, as text."""
     return [
         choice
         for part in get_args(hint)
-        for choice in ([part] if isinstance(part, str) else _literal_values(part))
+        for choice in ([str(part)] if isinstance(part, str | int) else _literal_values(part))
     ]

@@ -25,10 +25,12 @@ class Settings(NamedTuple):
     port: int = 8080
     scenario: str = "standard"
     """Which data the database starts with."""
+    portal_key: str = ""
+    """A second key, with which the portal reads events and records deliveries; optional."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Read ``API_KEY``, ``DATABASE_URL``, ``HOST``, ``PORT`` and ``SCENARIO``.
+    """Read ``API_KEY``, ``DATABASE_URL``, ``HOST``, ``PORT``, ``PORTAL_KEY`` and ``SCENARIO``.
 
     Raises SettingsError.
     """
@@ -42,7 +44,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         )
     host = environ.get("HOST", Settings._field_defaults["host"])
     scenario = environ.get("SCENARIO") or Settings._field_defaults["scenario"]
-    return Settings(api_key, database_url, host, _port(environ.get("PORT", "8080")), scenario)
+    port, portal_key = _port(environ.get("PORT", "8080")), environ.get("PORTAL_KEY", "")
+    return Settings(api_key, database_url, host, port, scenario, portal_key)
 
 
 def _port(text: str) -> int:

@@ -90,12 +90,16 @@ def unavailable(detail: str) -> Problem:
 
 
 class Call(Struct):
-    """One validated call of an operation, within its transaction."""
+    """One validated call of an operation, within its transaction.
+
+    ``key`` is the API key of the sandbox, from which secrets are derived.
+    """
 
     cursor: Cursor
     id: str
     body: Any
     query: Any
+    key: bytes = b""
 
 
 class Operation(Struct, frozen=True):

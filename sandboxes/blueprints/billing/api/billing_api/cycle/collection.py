@@ -6,8 +6,14 @@ from ..database import Cursor
 from ..resources.models import INVOICES, PAYMENT_METHODS
 from ..resources.payments import attempt
 
-DEFAULT_METHOD = "SELECT id FROM payment_methods WHERE subscriber_id = %s AND is_default"
-IS_PENDING = "SELECT FROM payments WHERE invoice_id = %s AND status = 'pending' LIMIT 1"
+METHOD = """
+    SELECT id FROM payment_methods WHERE subscriber_id = %s AND is_default
+        AND NOT EXISTS (SELECT FROM payments WHERE invoice_id = %s AND status = 'pending')
+"""
+# A failure has scheduled the next attempt already.
+ATTEMPTED = """
+    UPDATE invoices SET next_attempt_at = NULL WHERE id = %s AND next_attempt_at <= billing.now()
+"""
 
 
 def collect(cursor: Cursor, invoice_id: str) -> None:
@@ -15,10 +21,7 @@ def collect(cursor: Cursor, invoice_id: str) -> None:
     invoice = INVOICES.get(cursor, invoice_id, lock=True)
     if invoice.status != "open":
         return
-    cursor.execute("UPDATE invoices SET next_attempt_at = NULL WHERE id = %s", (invoice_id,))
-    cursor.execute(IS_PENDING, (invoice_id,))
-    if cursor.fetchone() is not None:
-        return
-    cursor.execute(DEFAULT_METHOD, (invoice.subscriber_id,))
+    cursor.execute(METHOD, (invoice.subscriber_id, invoice_id))
     if row := cursor.fetchone():
         attempt(cursor, invoice, PAYMENT_METHODS.get(cursor, row[0]), automatic=True)
+    cursor.execute(ATTEMPTED, (invoice_id,))

@@ -11,6 +11,7 @@ from .due import catch_up
 
 START_SECONDS = 10.0
 """Seconds before the first look, so that a launch isn't slowed down."""
+STOP_SECONDS = 2.0
 PAUSE_SECONDS = 0.2
 """Seconds in which changes are collected before a look at the schedule."""
 MAX_SLEEP_SECONDS = 300.0
@@ -35,10 +36,10 @@ class Timekeeper:
         self._changed.set()
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """End the thread, and wait for it briefly."""
         self._stopped.set()
         self._changed.set()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
         seconds = START_SECONDS

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..web import Operation
 from . import (
+    events,
+    faults,
     invoices,
     payment_methods,
     payments,
@@ -12,6 +14,7 @@ from . import (
     subscribers,
     subscriptions,
     test_clock,
+    webhooks,
 )
 
 __all__ = ["OPERATIONS"]
@@ -25,4 +28,8 @@ OPERATIONS: list[Operation] = [
     *payment_methods.OPERATIONS,
     *refunds.OPERATIONS,
     *test_clock.OPERATIONS,
+    *events.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *faults.OPERATIONS,
 ]
+faults.KNOWN_PATHS.update(operation.path for operation in OPERATIONS)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import new_class
+from typing import Any
 
 from ..web import Call, Operation
 from .table import Page, PageQuery, Row, Table
 
 
-def read_operations(table: Table[Row], query: type[PageQuery]) -> list[Operation]:
-    """Return the list and get operations of a table."""
+def read_operations(
+    table: Table[Row],
+    query: type[PageQuery],
+    page: Callable[[Call], Any] | None = None,
+) -> list[Operation]:
+    """Return the list and get operations of a table; ``page`` replaces the usual list."""
 
-    def page(call: Call) -> Page[Row]:
+    def newest_first(call: Call) -> Page[Row]:
         """Newest first. `total` counts all matches of the filters."""
         return table.page(call.cursor, call.query)
 
@@ -19,6 +25,7 @@ def read_operations(table: Table[Row], query: type[PageQuery]) -> list[Operation
         """Return the current state."""
         return table.get(call.cursor, call.id)
 
+    page = page or newest_first
     path, model = f"/v1/{table.name}", table.model
     article = "an" if table.noun[0] in "aeiou" else "a"
     name = table.name.replace("_", " ")

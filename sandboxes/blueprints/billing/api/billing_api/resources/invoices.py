@@ -6,8 +6,10 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from ..cycle import clock
 from ..cycle.collection import collect
 from ..cycle.past_due import update_past_due
+from ..cycle.proration import period_content, total
 from ..database import Cursor
 from ..web import Call, Operation, conflict, invalid
 from .crud import read_operations
@@ -20,6 +22,7 @@ from .models import (
     Currency,
     Days,
     Invoice,
+    InvoiceLine,
     InvoiceStatus,
     MetadataChanges,
     MetadataInput,
@@ -36,6 +39,13 @@ from .payments import FOLLOWS_FROM_METHOD, attempt, record_payment, usable_metho
 from .table import MomentFilter, PageQuery, provided_fields
 
 DEFAULT_DUE_DAYS = 14
+OPEN = """
+    UPDATE invoices SET status = CASE WHEN amount = 0 THEN 'paid' ELSE 'open' END,
+        issued_at = billing.now(), paid_at = CASE WHEN amount = 0 THEN billing.now() END,
+        due_at = CASE WHEN due_at > billing.now() THEN due_at
+                 ELSE billing.now() + %s * interval '1 day' END
+    WHERE id = %s
+"""
 DRAFT = """
     SELECT id FROM invoices
     WHERE subscription_id = %s AND status = 'draft' AND period_start = %s ORDER BY id LIMIT 1
@@ -97,9 +107,28 @@ def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:
     if row := cursor.fetchone():
         invoice_id = row[0]
     else:
+        content = period_content(subscription, plan)
         fields = _subscription_fields(subscription, plan)
+        fields |= {"lines": content.lines, "amount": content.amount}
         invoice_id = _insert(cursor, subscription.subscriber_id, fields).id
+        if subscription.pending_lines:
+            SUBSCRIPTIONS.update(cursor, subscription.id, pending_lines=content.left)
     invoice = _open(cursor, invoice_id, DEFAULT_DUE_DAYS)
+    collect(cursor, invoice.id)
+    return INVOICES.get(cursor, invoice.id)
+
+
+def issue_lines(
+    cursor: Cursor, subscription: Subscription, plan: Plan, lines: list[InvoiceLine]
+) -> Invoice:
+    """Issue an invoice with these lines for the rest of the current period, and collect it."""
+    fields = _subscription_fields(subscription, plan) | {
+        "period_start": clock.now(cursor),
+        "lines": lines,
+        "amount": total(lines),
+    }
+    invoice = _insert(cursor, subscription.subscriber_id, fields)
+    _open(cursor, invoice.id, DEFAULT_DUE_DAYS)
     collect(cursor, invoice.id)
     return INVOICES.get(cursor, invoice.id)
 
@@ -219,17 +248,8 @@ def _check_currency(values: dict[str, Any], current: str | None) -> None:
 
 
 def _open(cursor: Cursor, row_id: str, due_in_days: int) -> Invoice:
-    """Issue a draft. A due date in the future is kept."""
-    cursor.execute(
-        "UPDATE invoices SET status = 'open', issued_at = billing.now(), due_at = CASE"
-        " WHEN due_at > billing.now() THEN due_at"
-        " ELSE billing.now() + %s * interval '1 day' END WHERE id = %s",
-        (due_in_days, row_id),
-    )
-    cursor.execute(
-        "UPDATE invoices SET status = 'paid', paid_at = billing.now() WHERE id = %s AND amount = 0",
-        (row_id,),
-    )
+    """Issue a draft. A due date in the future is kept. Without an amount, it is paid."""
+    cursor.execute(OPEN, (due_in_days, row_id))
     return INVOICES.get(cursor, row_id)
 
 

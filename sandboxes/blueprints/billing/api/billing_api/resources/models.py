@@ -64,6 +64,7 @@ AmountInput = Annotated[
         examples=["49.00"],
     ),
 ]
+ObjectId = Annotated[str, Meta(max_length=50, pattern=ID_PATTERN, examples=["inv_001"])]
 PaymentId = Annotated[str, Meta(max_length=50, pattern=ID_PATTERN, examples=["pay_001"])]
 PaymentMethodId = Annotated[str, Meta(max_length=50, pattern=ID_PATTERN, examples=["pm_001"])]
 Timestamp = Annotated[datetime, Meta(tz=True)]

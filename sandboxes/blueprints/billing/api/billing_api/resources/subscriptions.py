@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
+from typing import Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from ..cycle import clock
 from ..cycle.dunning import end_subscription
 from ..cycle.past_due import update_past_due
+from ..cycle.proration import change_lines, period_content, total
 from ..database import Cursor
-from ..web import Call, Operation, conflict
+from ..web import Call, Operation, conflict, invalid
 from .crud import read_operations
-from .invoices import issue
+from .invoices import issue, issue_lines
 from .models import (
     PLANS,
     SUBSCRIBERS,
     SUBSCRIPTIONS,
+    Amount,
+    Currency,
     Days,
+    InvoiceLine,
     MetadataChanges,
     MetadataInput,
     Plan,
@@ -25,8 +31,11 @@ from .models import (
     SubscriberId,
     Subscription,
     SubscriptionStatus,
+    Timestamp,
 )
 from .table import MomentFilter, PageQuery, provided_fields
+
+Proration = Literal["none", "next_invoice", "invoice_now"]
 
 
 class NewSubscription(Struct, forbid_unknown_fields=True):
@@ -39,11 +48,34 @@ class NewSubscription(Struct, forbid_unknown_fields=True):
 
 
 class SubscriptionChanges(Struct, forbid_unknown_fields=True):
-    """Changes to a subscription. A new plan applies from the next invoice on."""
+    """Changes to a subscription. A new plan applies from the next invoice on.
+
+    ``proration`` bills the rest of the current period: with the next invoice, or with an invoice
+    now. A credit that exceeds the price is kept for the next invoice.
+    """
 
     plan_id: PlanId | UnsetType = UNSET
+    proration: Proration = "none"
     cancel_at_period_end: bool | UnsetType = UNSET
     metadata: MetadataChanges | UnsetType = UNSET
+
+
+class PlanChange(Struct, forbid_unknown_fields=True):
+    """A change of plan to look at before making it."""
+
+    plan_id: PlanId
+    proration: Proration = "invoice_now"
+
+
+class PlanChangePreview(Struct):
+    """What a change of plan would cost: now, and with the next invoice."""
+
+    currency: Currency
+    lines: list[InvoiceLine]
+    amount_due_now: Amount
+    next_invoice_at: Timestamp
+    next_invoice_lines: list[InvoiceLine]
+    next_invoice_amount: Amount
 
 
 class Cancellation(Struct, forbid_unknown_fields=True):
@@ -98,11 +130,35 @@ def update(call: Call) -> Subscription:
     """Change the plan, or whether the subscription ends with the current period."""
     subscription = SUBSCRIPTIONS.get(call.cursor, call.id, lock=True)
     changes = provided_fields(call.body)
+    proration = changes.pop("proration")
     if subscription.status == "canceled" and changes.keys() - {"metadata"}:
         raise conflict(f"Subscription {call.id!r} is canceled; create a new one.")
     if changes.get("plan_id", subscription.plan_id) != subscription.plan_id:
-        _get_active_plan(call.cursor, changes["plan_id"])
-    return SUBSCRIPTIONS.update(call.cursor, call.id, **changes)
+        _change_plan(call.cursor, subscription, changes.pop("plan_id"), proration)
+    elif proration != "none":
+        raise invalid("proration", "only allowed with a new `plan_id`")
+    SUBSCRIPTIONS.update(call.cursor, call.id, **changes)
+    return SUBSCRIPTIONS.get(call.cursor, call.id)
+
+
+def preview(call: Call) -> PlanChangePreview:
+    """Return what a change of plan would cost, without making it."""
+    subscription = SUBSCRIPTIONS.get(call.cursor, call.id)
+    if subscription.status == "canceled":
+        raise conflict(f"Subscription {call.id!r} is canceled; create a new one.")
+    body: PlanChange = call.body
+    plan, lines = _plan_change(call.cursor, subscription, body.plan_id, body.proration)
+    due_now = body.proration == "invoice_now" and total(lines) > 0
+    pending = [*subscription.pending_lines, *([] if due_now else lines)]
+    content = period_content(structs.replace(subscription, pending_lines=pending), plan)
+    return PlanChangePreview(
+        plan.currency,
+        lines,
+        total(lines) if due_now else Decimal("0.00"),
+        subscription.current_period_end,
+        content.lines,
+        content.amount,
+    )
 
 
 def pause(call: Call) -> Subscription:
@@ -150,6 +206,37 @@ def cancel(call: Call) -> Subscription:
     return SUBSCRIPTIONS.get(call.cursor, call.id)
 
 
+def _plan_change(
+    cursor: Cursor, subscription: Subscription, plan_id: str, proration: Proration
+) -> tuple[Plan, list[InvoiceLine]]:
+    """Return the new plan, and the lines for the rest of the period."""
+    plan = _get_active_plan(cursor, plan_id)
+    old = PLANS.get(cursor, subscription.plan_id)
+    if plan.currency != old.currency and subscription.pending_lines:
+        raise conflict(
+            f"Subscription {subscription.id!r} has pending lines in {old.currency};"
+            " change the currency after the next invoice."
+        )
+    if proration == "none":
+        return plan, []
+    if (plan.currency, plan.billing_interval) != (old.currency, old.billing_interval):
+        raise invalid("proration", "must be none, as the currency or interval of the plans differs")
+    return plan, change_lines(subscription, old, plan, clock.now(cursor))
+
+
+def _change_plan(
+    cursor: Cursor, subscription: Subscription, plan_id: str, proration: Proration
+) -> None:
+    """Change the plan of a locked subscription, and bill the rest of the period."""
+    plan, lines = _plan_change(cursor, subscription, plan_id, proration)
+    changed = SUBSCRIPTIONS.update(cursor, subscription.id, plan_id=plan.id)
+    if proration == "invoice_now" and total(lines) > 0:
+        issue_lines(cursor, changed, plan, lines)
+    elif lines:
+        pending = [*subscription.pending_lines, *lines]
+        SUBSCRIPTIONS.update(cursor, subscription.id, pending_lines=pending)
+
+
 def _get_active_plan(cursor: Cursor, row_id: str) -> Plan:
     plan = PLANS.get_referenced(cursor, "plan_id", row_id)
     if not plan.active:
@@ -189,6 +276,15 @@ OPERATIONS = [
         update,
         Subscription,
         SubscriptionChanges,
+    ),
+    Operation(
+        "previewSubscription",
+        "POST",
+        f"{ONE}/preview",
+        "Preview a change of plan",
+        preview,
+        PlanChangePreview,
+        PlanChange,
     ),
     Operation(
         "pauseSubscription", "POST", f"{ONE}/pause", "Pause a subscription", pause, Subscription

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
-from psycopg2.extras import Json
+from psycopg2.extras import Json, register_default_jsonb
 from psycopg2.sql import SQL, Composable, Identifier, Placeholder
 
 from ..database import Cursor
 from ..web import Problem, invalid, unavailable
 
 Row = TypeVar("Row", bound=Struct)
+
+# Amounts keep their two decimals.
+register_default_jsonb(globally=True, loads=partial(json.loads, parse_float=Decimal))
 
 ROW_ID = re.compile("[a-z0-9_]+")
 NEWEST_FIRST = SQL(" ORDER BY created_at DESC, id DESC LIMIT {}").format(Placeholder())
