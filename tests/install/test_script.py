@@ -130,7 +130,8 @@ class Load:
     launches: list[Future[None]] = field(default_factory=list)
 
     def __enter__(self) -> Load:
-        self.pool = ThreadPoolExecutor(64)
+        # As many as may wait at once: a launch must not wait for a thread.
+        self.pool = ThreadPoolExecutor(512)
         browsers = [self.visitor.browser() for _ in range(2)]
         self.threads = [threading.Thread(target=self._launch_each_second)]
         self.threads += [threading.Thread(target=self._open_pages, args=(one,)) for one in browsers]
