@@ -61,6 +61,8 @@ class SandboxFacts:
     """
     network: NetworkBytes | None = None
     """From which `traffic_bytes` follows; None if only that is known."""
+    neighbors: int = 0
+    """Containers whose addresses the host verifies some seconds after it has reached them."""
     disk_mb: float | None = None
     """Disk space in MB used by the sandbox's files; None if this observation didn't measure it."""
     files: int | None = None

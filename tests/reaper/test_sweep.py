@@ -100,6 +100,28 @@ def test_small_responses_add_up_to_traffic(alice, runtime, clock):
     assert reload(sandbox).last_activity_at == timezone.now()
 
 
+def test_what_the_host_sends_after_each_probe_is_not_activity(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.set_neighbors(sandbox.public_id, 2)
+    for _ in range(60):
+        clock.forward(seconds=30)
+        runtime.add_traffic(sandbox.public_id, sent=2 * 28)
+        sweep()
+
+    assert reload(sandbox).end_reason == EndReason.IDLE
+
+
+def test_small_responses_add_up_beside_what_the_host_sends(alice, runtime, clock):
+    sandbox = launch(alice)
+    runtime.set_neighbors(sandbox.public_id, 2)
+    for _ in range(6):
+        clock.forward(minutes=1)
+        runtime.add_traffic(sandbox.public_id, sent=2 * 28 + 130)
+        sweep()
+
+    assert reload(sandbox).last_activity_at > sandbox.last_activity_at
+
+
 def portal_sends(sandbox, sent=60_000, *, also_by_developer=0):
     """Simulate requests of the portal, whose size it knows to a few packets."""
     get_runtime().add_traffic(sandbox.public_id, sent + also_by_developer)

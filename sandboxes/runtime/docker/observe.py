@@ -133,13 +133,15 @@ class Observer:
         exits = self._exits(found.values())
         bridges = {name: bridge_bytes(one.bridge) for name, one in found.items()}
         traffic_by_sandbox = self._traffic(found, bridges)
+        services = {name: self._services(one, exits) for name, one in found.items()}
         return {
             name: SandboxFacts(
                 id=name,
-                services=self._services(one, exits),
+                services=services[name],
                 created_at=one.created_at,
                 traffic_bytes=traffic_by_sandbox.get(name),
                 network=bridges[name],
+                neighbors=sum(1 for service in services[name].values() if service.ports),
                 disk_mb=disk_mb.get(name),
                 files=usage[name].files if name in usage else None,
                 claim=one.claim,

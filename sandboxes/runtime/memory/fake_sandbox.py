@@ -29,6 +29,7 @@ class FakeSandbox:
     """Services that are kept until their replacements are ready."""
     logs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     traffic_bytes: int = 0
+    neighbors: int = 0
     disk_mb: float = 0.0
     probe: ProbeResult = field(default_factory=ProbeResult)
     """What probes find while all services run."""
@@ -41,6 +42,7 @@ class FakeSandbox:
             created_at=self.created_at,
             traffic_bytes=self.traffic_bytes,
             network=NetworkBytes(self.traffic_bytes, self.traffic_bytes),
+            neighbors=self.neighbors,
             disk_mb=self.disk_mb if sizes else None,
             claim=self.claim,
         )

@@ -266,6 +266,10 @@ class MemoryRuntime:
         """Simulate requests: count this many bytes sent by published ports."""
         self._sandboxes[sandbox_id].traffic_bytes += sent
 
+    def set_neighbors(self, sandbox_id: str, number: int) -> None:
+        """Set how many addresses of the sandbox the host verifies."""
+        self._sandboxes[sandbox_id].neighbors = number
+
     def set_disk_usage(self, sandbox_id: str, disk_mb: float) -> None:
         """Set the disk usage of a sandbox, in MB."""
         self._sandboxes[sandbox_id].disk_mb = disk_mb
