@@ -53,8 +53,10 @@ def connections(sandbox: Sandbox, credentials: Mapping[str, str]) -> schemas.Con
         for name, endpoint in (blueprint.endpoints.items() if blueprint else ())
         if endpoint.is_http
     }
+    first = blueprint.snippet_call.endpoint if blueprint and blueprint.snippet_call else ""
     return schemas.Connections(
         apis=apis,
+        default_api=first if first in apis else next(iter(apis), None),
         databases=database_urls(blueprint, endpoints, credentials) if blueprint else {},
         variables=environment_variables(sandbox, endpoints, credentials),
     )

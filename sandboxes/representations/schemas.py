@@ -172,6 +172,9 @@ class Connections(Schema):
     """How to use a running sandbox. Contains credentials."""
 
     apis: dict[str, ApiAccess] = Field(description="HTTP endpoints, by their names.")
+    default_api: str | None = Field(
+        description="The name in `apis` to use if the user chooses none."
+    )
     databases: dict[str, str] = Field(
         description="URLs of databases, with credentials, by the names of those."
     )

@@ -225,6 +225,7 @@ def test_connections_tell_how_to_use_a_sandbox(program: ApiClient, running: dict
         "url": running["endpoints"]["api"],
         "headers": {"Authorization": f"Bearer {keys['api_key']}"},
     }
+    assert found["default_api"] == "api"
     assert found["databases"] == {"database_url": keys["database_url"]}
     assert found["variables"]["API_KEY"] == keys["api_key"]
     assert found["variables"]["API_URL"] == running["endpoints"]["api"].rstrip("/")

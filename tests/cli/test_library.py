@@ -59,7 +59,9 @@ def test_refusals_are_exceptions_with_what_the_portal_said() -> None:
         assert {each.id for each in portal.sandboxes("running")} == {each.id for each in launched}
 
 
-def test_the_fixture_of_pytest_gives_a_sandbox_to_tests(pytester: pytest.Pytester) -> None:
+def test_the_fixture_of_pytest_gives_a_sandbox_to_tests(
+    pytester: pytest.Pytester, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytester.makepyfile(
         """
         def test_one(sandbox):
@@ -69,9 +71,10 @@ def test_the_fixture_of_pytest_gives_a_sandbox_to_tests(pytester: pytest.Pyteste
             assert sandbox.id
         """
     )
-    result = pytester.runpytest_inprocess(
-        "-p", "sandbox_client.pytest_plugin", "-p", "no:django", "--sandbox-reset"
-    )
+    # Apart from the plugins of this run.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
+    result = pytester.runpytest_subprocess("-p", "sandbox_client.pytest_plugin", "--sandbox-reset")
     result.assert_outcomes(passed=2)
     sandbox = models.Sandbox.objects.get()
     assert sandbox.state == State.DESTROYED

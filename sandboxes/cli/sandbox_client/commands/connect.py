@@ -39,8 +39,8 @@ def curl(
     """Send a request to a sandbox's API with curl."""
     program = _program("curl")
     with arguments.client() as portal:
-        connections = arguments.find(portal, sandbox).connections()["apis"]
-    access = _choose(connections, endpoint, "API", "--endpoint")
+        found = arguments.find(portal, sandbox).connections()
+    access = _choose(found["apis"], endpoint or found["default_api"], "API", "--endpoint")
     # By a pipe, since every user of this machine can read a command's arguments.
     readable, writable = os.pipe()
     headers = "".join(f"{name}: {value}\n" for name, value in access["headers"].items())
