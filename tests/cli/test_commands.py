@@ -8,9 +8,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from django.contrib.auth.models import User
+from sandbox_client import synchronous
+from sandbox_client.commands import inspect
+from sandbox_client.errors import PortalUnreachable
+from sandbox_client.heartbeat import Heartbeat
+from sandbox_client.protocol import Call
 
+from sandboxes import actions
 from sandboxes.models import Event, Sandbox, State
 from tests.cli.conftest import COMMAND, Run
 from tests.helpers.wait import wait_for
@@ -125,3 +133,61 @@ def test_a_token_that_is_read_from_standard_input_is_stored_for_its_owner_alone(
     assert json.loads(sandbox("whoami", "--json", **without).stdout)["active"] == 0
     assert sandbox("logout", **without).returncode == 0
     assert not file.exists()
+
+
+def test_up_that_is_interrupted_while_it_launches_leaves_nothing(
+    sandbox: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(client: synchronous.Client, call: Call) -> None:
+        client.send(call)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(synchronous.Client, "_send_twice", interrupted)
+    assert sandbox("up").returncode == 130
+    assert Sandbox.objects.get().end_reason == "user"
+
+
+def test_run_keeps_the_exit_code_if_the_sandbox_can_not_be_destroyed(
+    sandbox: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(_: object) -> None:
+        raise PortalUnreachable("The portal can't be reached.")
+
+    monkeypatch.setattr(synchronous.Sandbox, "destroy", unreachable)
+    done = sandbox("run", "--", sys.executable, "-c", "raise SystemExit(3)")
+    assert done.returncode == 3
+    assert "the portal ends it in 60 s. (The portal can't be reached.)" in done.stderr
+
+
+def test_heartbeats_continue_after_the_portal_was_unreachable() -> None:
+    sent: list[int] = []
+
+    def send() -> None:
+        sent.append(1)
+        raise PortalUnreachable("The portal can't be reached.")
+
+    heartbeat = Heartbeat(send, 0.01)
+    wait_for(lambda: len(sent) > 2, "heartbeats are sent", 10)
+    heartbeat.stop()
+
+
+def test_logs_that_are_followed_end_with_the_sandbox(
+    sandbox: Run, monkeypatch: pytest.MonkeyPatch, alice: User
+) -> None:
+    sandbox("up")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        assert not pauses, "the sandbox has ended"
+        pauses.append(seconds)
+        actions.destroy(Sandbox.objects.get(), alice)
+
+    monkeypatch.setattr(inspect, "time", SimpleNamespace(sleep=pause))
+    assert sandbox("logs", "-f").returncode == 0
+    assert pauses
+
+
+def test_a_name_may_look_like_an_id(sandbox: Run) -> None:
+    sandbox("up", "--name", "sbx_checkout")
+    shown = sandbox("show", "sbx_checkout", "--json")
+    assert json.loads(shown.stdout)["name"] == "sbx_checkout"

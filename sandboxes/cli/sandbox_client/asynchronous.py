@@ -88,7 +88,13 @@ class AsyncClient:
             idempotency_key=str(uuid.uuid4()),
             wait=wait,
         )
-        sandbox = AsyncSandbox(self, await self._send_twice(call))
+        try:
+            sandbox = AsyncSandbox(self, await self._send_twice(call))
+        except errors.SandboxError:
+            raise
+        except BaseException:  # A cancellation: the portal may have launched it already.
+            await self._undo(call)
+            raise
         if heartbeat_seconds:
             sandbox.start_heartbeat(heartbeat_seconds)
         if wait > 0:
@@ -107,6 +113,11 @@ class AsyncClient:
             return await self.send(call)
         except errors.PortalUnreachable:
             return await self.send(call)
+
+    async def _undo(self, call: Call) -> None:
+        """Destroy the sandbox of a launch whose response didn't arrive."""
+        with suppress(errors.SandboxError):
+            await AsyncSandbox(self, await self.send(protocol.without_waiting(call))).destroy()
 
     async def sandboxes(
         self, *states: str, metadata: Mapping[str, str] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -122,6 +122,12 @@ def launch(
     )
 
 
+def without_waiting(call: Call) -> Call:
+    """Return a launch with the same idempotency key whose response comes at once."""
+    kept = {name: value for name, value in call.headers.items() if name != "Prefer"}
+    return replace(call, headers=kept)
+
+
 def list_sandboxes(
     states: Iterable[str] = (), metadata: Mapping[str, str] | None = None, cursor: str = ""
 ) -> Call:
@@ -208,6 +214,11 @@ class SandboxData:
     def is_launching(self) -> bool:
         """Whether it will be running soon."""
         return self.state in LAUNCHING
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is running or will be."""
+        return self.is_running or self.is_launching
 
     @property
     def endpoints(self) -> dict[str, str]:

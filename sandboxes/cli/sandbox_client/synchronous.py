@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -99,7 +100,13 @@ class Client:
             idempotency_key=str(uuid.uuid4()),
             wait=wait,
         )
-        sandbox = Sandbox(self, self._send_twice(call))
+        try:
+            sandbox = Sandbox(self, self._send_twice(call))
+        except errors.SandboxError:
+            raise
+        except BaseException:  # Ctrl-C: the portal may have launched it already.
+            self._undo(call)
+            raise
         if heartbeat_seconds:
             sandbox.start_heartbeat(heartbeat_seconds)
         if wait > 0:
@@ -118,6 +125,11 @@ class Client:
             return self.send(call)
         except errors.PortalUnreachable:
             return self.send(call)
+
+    def _undo(self, call: Call) -> None:
+        """Destroy the sandbox of a launch whose response didn't arrive."""
+        with suppress(errors.SandboxError):
+            Sandbox(self, self.send(protocol.without_waiting(call))).destroy()
 
     def sandboxes(
         self, *states: str, metadata: Mapping[str, str] | None = None

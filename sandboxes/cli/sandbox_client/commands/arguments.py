@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sandbox_client.errors import SandboxError
+from sandbox_client.errors import NotFound, SandboxError
 
 if TYPE_CHECKING:
     from sandbox_client.synchronous import Client, Sandbox
@@ -60,11 +60,17 @@ def client() -> Client:
 
 def find(portal: Client, which: str | None) -> Sandbox:
     """Return a sandbox by ID or name, or the only one. Raises SandboxError."""
+    unknown: NotFound | None = None
     if which and which.startswith("sbx_"):
-        return portal.sandbox(which)
+        try:
+            return portal.sandbox(which)
+        except NotFound as error:  # It may be a name.
+            unknown = error
     found = list(portal.sandboxes("pending", "provisioning", "running"))
     if which:
         found = [sandbox for sandbox in found if sandbox.name == which]
+    if unknown and not found:
+        raise unknown
     match found:
         case [sandbox]:
             return sandbox

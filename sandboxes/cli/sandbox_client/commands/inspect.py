@@ -122,6 +122,8 @@ def logs(
         _print_lines(lines)
         while follow:
             time.sleep(FOLLOW_SECONDS)
+            # Asked before the lines are read, so that the last ones are printed, too.
+            follow = sandbox.refresh().is_active
             try:
                 latest = sandbox.logs(service, FOLLOWED_LINES).splitlines()
             except Conflict:  # It has ended.

@@ -7,12 +7,16 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sandbox_client.commands import arguments
 from sandbox_client.commands.output import Json, note, options, print_sandbox, progress
+from sandbox_client.errors import SandboxError
+
+if TYPE_CHECKING:
+    from sandbox_client.synchronous import Sandbox
 
 HEARTBEAT_SECONDS = 60
 NOT_EXECUTABLE, NOT_FOUND, SIGNALLED = 126, 127, 128
@@ -83,10 +87,24 @@ def run(
                 heartbeat_seconds=heartbeat,
                 wait=timeout,
             )
-        with sandbox:
+        try:
             note(f"{sandbox.name} ({sandbox.id}) is running.")
             code = _run(command, sandbox.environment())
+        finally:
+            _destroy(sandbox, heartbeat)
     raise typer.Exit(code)
+
+
+def _destroy(sandbox: Sandbox, heartbeat: int) -> None:
+    """Destroy the sandbox. If that fails, say so, and keep the exit code of the command."""
+    try:
+        sandbox.destroy()
+    except SandboxError as error:
+        typer.echo(
+            f"Warning: {sandbox.id} couldn't be destroyed. Without heartbeats, the portal ends it "
+            f"in {heartbeat} s. ({error})",
+            err=True,
+        )
 
 
 def _run(command: list[str], variables: dict[str, str]) -> int:

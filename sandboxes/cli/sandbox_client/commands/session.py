@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 import webbrowser
+from getpass import getpass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +40,7 @@ def login(
 ) -> None:
     """Sign in to a portal, in the browser."""
     address = sign_in.normalize(url)
-    secret = sys.stdin.readline().strip() if token else _from_browser(address, scope)
+    secret = _read_token() if token else _from_browser(address, scope)
     if not secret:
         raise errors.NotSignedIn("Standard input contains no token.")
     found = sign_in.SignIn(address, secret)
@@ -80,6 +82,11 @@ def version_hint(error: errors.ProblemError) -> str:
     )
 
 
+def _read_token() -> str:
+    # A terminal would show what is typed.
+    return (getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+
+
 def _limits(found: sign_in.SignIn) -> dict[str, Any]:
     from sandbox_client.synchronous import Client
 
@@ -102,8 +109,10 @@ def _from_browser(address: str, scope: str) -> str:
     started = _send(
         "POST",
         root["device_authorization_endpoint"],
-        {"client_id": "sandbox-client", "scope": scope},
+        {"client_id": "sandbox-client", "scope": scope, "device_name": socket.gethostname()},
     )
+    if "error" in started:
+        raise errors.NotSignedIn(started.get("error_description") or started["error"])
     page = started.get("verification_uri_complete") or started["verification_uri"]
     note(f"Open {page}\nand confirm the code {started['user_code']}.")
     if sys.stdout.isatty():
@@ -122,7 +131,11 @@ def _poll(endpoint: str, started: dict[str, Any]) -> str:
     }
     while time.monotonic() < deadline:
         time.sleep(interval)
-        answer = _send("POST", endpoint, form)
+        try:
+            answer = _send("POST", endpoint, form)
+        except errors.PortalUnreachable:  # RFC 8628, section 3.5: poll less often.
+            interval *= 2
+            continue
         match answer.get("error"):
             case None:
                 return str(answer["access_token"])
@@ -156,7 +169,7 @@ def _send(method: str, url: str, form: dict[str, str] | None = None) -> dict[str
         raise errors.PortalUnreachable(protocol.unreachable(url, error)) from error
     content_type = response.headers.get("content-type", "")
     if (
-        response.status_code == HTTPStatus.BAD_REQUEST
+        response.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS)
         and "json" in content_type
         and "error" in response.json()
     ):
