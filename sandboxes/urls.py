@@ -6,7 +6,9 @@ from django.urls import path
 
 from sandboxes.views import (
     accounts,
+    client,
     dashboard,
+    device,
     downloads,
     email_links,
     explorer,
@@ -60,6 +62,9 @@ urlpatterns = [
     path("sessions/<int:session>/end/", accounts.end_session, name="end-session"),
     path("tokens/", tokens.token_list, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="revoke-token"),
+    path("cli/", client.client_page, name="client"),
+    path("cli/<str:name>", client.client_file, name="client-package"),
+    path("device/", device.device, name="device"),
     path("favicon.ico", well_known.favicon, name="favicon"),
     path("logo", well_known.logo, name="logo"),
     path("robots.txt", well_known.robots, name="robots"),

@@ -8,6 +8,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from sandboxes.api import api
+from sandboxes.api.device_authorization import device_authorization_endpoint, token_endpoint
 from sandboxes.api.methods import answer_every_method
 from sandboxes.api.root import api_root, unknown_path
 from sandboxes.metrics import health
@@ -25,6 +26,12 @@ urlpatterns = [
     # Replaces Django's page to change a password, which doesn't limit attempts.
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
+    path(
+        "api/v1/device_authorization",
+        answer_every_method(device_authorization_endpoint),
+        name="device-authorization",
+    ),
+    path("api/v1/token", answer_every_method(token_endpoint), name="token"),
     path("api/v1/", api.urls),
     # Without the slash, and what could be other versions.
     path("api/v1", answer_every_method(api_root)),

@@ -9,15 +9,25 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from sandboxes.api import problems
+from sandboxes.lib import client_package
 
 
 @csrf_exempt
 @require_safe
 def api_root(request: HttpRequest, **_: object) -> HttpResponse:
-    """Return where the documentation is. Needs no token."""
-    names = {"openapi": "api:openapi-json", "documentation": "api:openapi-view"}
+    """Return where the documentation, sign-in and the client are. Needs no token."""
+    names = {
+        "openapi": "api:openapi-json",
+        "documentation": "api:openapi-view",
+        "device_authorization_endpoint": "device-authorization",
+        "token_endpoint": "token",
+    }
     urls = {key: request.build_absolute_uri(reverse(name)) for key, name in names.items()}
-    return JsonResponse({"name": f"{settings.PORTAL_NAME} API", "version": "1", **urls})
+    body: dict[str, object] = {"name": f"{settings.PORTAL_NAME} API", "version": "1", **urls}
+    if package := client_package.current():
+        url = request.build_absolute_uri(reverse("client-package", args=[package.name]))
+        body["client"] = {"version": package.version, "url": url}
+    return JsonResponse(body)
 
 
 @csrf_exempt

@@ -6,6 +6,7 @@ Only `sandboxes.core.lifecycle` writes `Sandbox.state`.
 from sandboxes.models.api_token import ApiToken, Scope
 from sandboxes.models.audit_entry import AuditEntry, AuditIsAppendOnly
 from sandboxes.models.blueprint_version import BlueprintVersion
+from sandboxes.models.device_authorization import DeviceAuthorization
 from sandboxes.models.enums import (
     COUNTED_STATES,
     FAILURE_REASONS,
@@ -59,6 +60,7 @@ __all__ = [
     "BlueprintVersion",
     "DeadlineKind",
     "DeliveryStatus",
+    "DeviceAuthorization",
     "DisabledReason",
     "EndReason",
     "EngineStatus",

@@ -14,6 +14,7 @@ from sandboxes.accounts import sessions
 from sandboxes.accounts import tasks as account_tasks
 from sandboxes.lib import clock
 from sandboxes.models import (
+    DeviceAuthorization,
     EngineStatus,
     Event,
     IdempotencyKey,
@@ -69,7 +70,7 @@ def request_pool_reconcile() -> None:
 
 
 def prune() -> None:
-    """Delete rows past their retention: samples, keys, sessions, deliveries and ended sandboxes.
+    """Delete rows past their retention: samples, keys, sessions, codes, deliveries and sandboxes.
 
     Deletes a batch of each kind, because long transactions block other work.
     """
@@ -83,6 +84,7 @@ def prune() -> None:
     sessions.delete_user_sessions(
         _delete_batch(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
     )
+    _delete_batch(DeviceAuthorization.objects.filter(expires_at__lt=now).order_by("expires_at"))
     prune_deliveries()
     oldest = now - timedelta(days=config.SANDBOX_RETENTION_DAYS)
     _delete_batch(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))

@@ -34,6 +34,7 @@ from sandboxes.models import (
     WebhookDelivery,
 )
 from sandboxes.notifications import signed_links
+from sandboxes.preparation import client
 from tests import fuzz
 from tests.access.routes import Route
 from tests.conftest import PASSWORD
@@ -168,6 +169,7 @@ def create_environment() -> AccessEnvironment:
             "sandbox_id": sandbox.public_id,
             "host_label": f"{sandbox.public_id.replace('_', '-')}--api",
             "label": "api",
+            "name": client.build().name,
             "pk": token.pk,
             "key": EmailConfirmationHMAC(_new_email_address()).key,
             "uidb36": user_pk_to_url_str(owner),

@@ -30,6 +30,10 @@ class Rule:
     """GET writes an event to the journal."""
     token_in_url: bool = False
     """The URL contains a token that authorizes the request."""
+    cacheable: bool = False
+    """Everyone gets the same file, which caches may store."""
+    ignores_session: bool = False
+    """The form itself authorizes the request, so that no CSRF token is needed."""
 
 
 def rule(
@@ -37,12 +41,14 @@ def rule(
     data: dict[str, Any] | None = None,
     journaled: bool = False,
     token_in_url: bool = False,
+    cacheable: bool = False,
+    ignores_session: bool = False,
     **methods: str,
 ) -> Rule:
     outcomes = {
         method: dict(zip(ROLES, words.split(), strict=True)) for method, words in methods.items()
     }
-    return Rule(outcomes, data or {}, journaled, token_in_url)
+    return Rule(outcomes, data or {}, journaled, token_in_url, cacheable, ignores_session)
 
 
 ANYONE = "200 200 200 200"
@@ -91,6 +97,9 @@ PORTAL = {
     "warnings/": rule(GET="login 204 200 204"),
     "preferences/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
     "preferences/notify-me/": rule(POST="login 204 204 204"),
+    "cli/": rule(GET=ANYONE),
+    "cli/<name>": rule(GET=ANYONE, cacheable=True),
+    "device/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
     "tokens/": rule(GET=SIGNED_IN, POST=SIGNED_IN, data={"name": "ci", "scope": "all"}),
     "tokens/<pk>/revoke/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
 }
@@ -188,6 +197,8 @@ API = {
     "api/v1/": rule(GET=ANYONE),
     "api/v1/docs": rule(GET=ANYONE),
     "api/v1/openapi.json": rule(GET=ANYONE),
+    "api/v1/device_authorization": rule(POST="400 400 400 400", ignores_session=True),
+    "api/v1/token": rule(POST="400 400 400 400", ignores_session=True),
     "api/v1/blueprints": rule(GET="401 200 200 200"),
     "api/v1/limits": rule(GET="401 200 200 200"),
     "api/v1/webhooks": rule(GET="401 200 200 200", POST="401 422 422 422"),

@@ -365,6 +365,11 @@ BUTTONS = [
     ),
     Button("button Cancel", "tokens-revoke", expect_no_text("Revoke ci-pipeline?"), script=True),
     Button("link Cancel", "revoke", expect_path("/tokens/$")),
+    # Command line
+    Button("link Create a token", "client", expect_path("/tokens/$")),
+    Button("button Continue", "device", expect_text("No sign-in waits"), fill(Code="BCDF-GHJK")),
+    Button("button Approve", "device-code", expect_text("Approved. Return to the terminal.")),
+    Button("button Deny", "device-code", expect_text("Denied. The client gets no access.")),
     # Webhooks, preferences and banners
     Button(
         "button Create webhook",

@@ -27,6 +27,7 @@ from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.models import (
     BlueprintVersion,
+    DeviceAuthorization,
     Funding,
     Maintenance,
     OutcomeCount,
@@ -34,6 +35,7 @@ from sandboxes.models import (
     State,
     UsageSample,
 )
+from sandboxes.preparation import client
 from sandboxes.runtime import EngineUnreachable
 from tests.conftest import PASSWORD
 from tests.fakes.sandbox_api import SandboxApi, start_sandbox_api, with_api_address
@@ -299,6 +301,16 @@ def _api() -> SandboxApi:
 
 def with_a_token(alice: User, runtime: MemoryRuntime) -> None:
     api_tokens.issue(alice, "ci-pipeline", "all", None)
+
+
+def with_the_client(alice: User, runtime: MemoryRuntime) -> None:
+    client.build()
+
+
+def with_a_client_that_signs_in(alice: User, runtime: MemoryRuntime) -> None:
+    DeviceAuthorization.objects.create(
+        user_code="BCDFGHJK", scope="all", device_name="laptop", address="203.0.113.7"
+    )
 
 
 def signed_in_elsewhere(alice: User, runtime: MemoryRuntime) -> None:

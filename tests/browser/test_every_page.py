@@ -19,7 +19,7 @@ from tests.helpers.scenarios import launch, sweep
 
 pytestmark = pytest.mark.browser
 
-NOT_A_PAGE = re.compile(r"api/v1/(?!docs)|healthz|metrics|robots|.*/(export|download)/")
+NOT_A_PAGE = re.compile(r"api/v1/(?!docs)|cli/.|healthz|metrics|robots|.*/(export|download)/")
 """Routes for programs and downloads."""
 
 

@@ -150,7 +150,8 @@ def test_up_that_is_interrupted_while_it_launches_leaves_nothing(
 def test_run_keeps_the_exit_code_if_the_sandbox_can_not_be_destroyed(
     sandbox: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(_: object) -> None:
+    def unreachable(launched: synchronous.Sandbox) -> None:
+        launched.stop_heartbeat()
         raise PortalUnreachable("The portal can't be reached.")
 
     monkeypatch.setattr(synchronous.Sandbox, "destroy", unreachable)
@@ -183,7 +184,7 @@ def test_logs_that_are_followed_end_with_the_sandbox(
         actions.destroy(Sandbox.objects.get(), alice)
 
     monkeypatch.setattr(inspect, "time", SimpleNamespace(sleep=pause))
-    assert sandbox("logs", "-f").returncode == 0
+    assert sandbox("logs", "-f", "-s", "api").returncode == 0
     assert pauses
 
 

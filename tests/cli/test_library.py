@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -44,7 +45,9 @@ def test_the_asynchronous_client_does_the_same() -> None:
                 await sandbox.extend(60)
         return sandbox
 
-    assert state_of(asyncio.run(use())) == State.DESTROYED
+    # In a thread, since the browser of other tests leaves an event loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        assert state_of(pool.submit(asyncio.run, use()).result()) == State.DESTROYED
 
 
 def test_refusals_are_exceptions_with_what_the_portal_said() -> None:

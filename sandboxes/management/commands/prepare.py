@@ -16,7 +16,8 @@ from sandboxes.core import disk_reserve
 class Command(BaseCommand):
     help = (
         "Migrates the database, creates the cache's table, prepares the blueprints, collects "
-        "static files, each only if needed, and checks the settings. Run it after every update."
+        "static files, each only if needed, builds the command-line client, and checks the "
+        "settings. Run it after every update."
     )
     requires_system_checks = ()
 
@@ -31,6 +32,7 @@ class Command(BaseCommand):
         disk_reserve.create()
         self._step("Preparing the blueprints", "blueprint", "prepare")
         self._collect_static_files()
+        self._step("Building the command-line client", "build_client")
         # The processes skip the checks, which would cost each 10 MB of memory.
         self.check()
         if options["demo"]:

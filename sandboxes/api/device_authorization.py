@@ -1,0 +1,93 @@
+"""The endpoints of RFC 8628, which take forms and respond with the errors of OAuth 2.0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from sandboxes.accounts import device_authorization
+from sandboxes.accounts.device_authorization import AuthorizationError, TooManyAttempts
+from sandboxes.lib import clock
+from sandboxes.models import Scope
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+RETRY_SECONDS = 60
+
+View = Callable[[HttpRequest], HttpResponse]
+
+
+def _oauth_endpoint(view: View) -> View:
+    @csrf_exempt
+    @require_POST
+    @wraps(view)
+    def wrapper(request: HttpRequest, **_: object) -> HttpResponse:
+        try:
+            return view(request)
+        except AuthorizationError as error:
+            body = {"error": error.code, "error_description": error.description}
+            return JsonResponse(body, status=HTTPStatus.BAD_REQUEST)
+        except TooManyAttempts:
+            body = {"error": "slow_down", "error_description": "Too many requests. Try later."}
+            return JsonResponse(
+                body,
+                status=HTTPStatus.TOO_MANY_REQUESTS,
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
+
+    return wrapper
+
+
+def _field(request: HttpRequest, name: str) -> str:
+    """Return a field of the form. Raises AuthorizationError if it is missing or repeated."""
+    match request.POST.getlist(name):
+        case [value] if value:
+            return str(value)
+        case _:
+            description = f"Send {name} once, in a form (application/x-www-form-urlencoded)."
+            raise AuthorizationError("invalid_request", description)
+
+
+@_oauth_endpoint
+def device_authorization_endpoint(request: HttpRequest) -> HttpResponse:
+    """Start a sign-in, and return the codes and where the user enters theirs."""
+    row, device_code = device_authorization.start(
+        request,
+        _field(request, "client_id"),
+        request.POST.get("scope", Scope.READ),
+        request.POST.get("device_name", ""),
+    )
+    page = request.build_absolute_uri(reverse("device"))
+    return JsonResponse(
+        {
+            "device_code": device_code,
+            "user_code": row.displayed_user_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?user_code={row.displayed_user_code}",
+            "expires_in": int((row.expires_at - clock.now()).total_seconds()),
+            "interval": row.interval_seconds,
+        }
+    )
+
+
+@_oauth_endpoint
+def token_endpoint(request: HttpRequest) -> HttpResponse:
+    """Return the token of an approved sign-in."""
+    if _field(request, "grant_type") != GRANT_TYPE:
+        raise AuthorizationError("unsupported_grant_type", f"Use grant_type={GRANT_TYPE}.")
+    token, scope = device_authorization.poll(
+        _field(request, "client_id"), _field(request, "device_code")
+    )
+    return JsonResponse(
+        {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": int(device_authorization.TOKEN_LIFETIME.total_seconds()),
+            "scope": scope,
+        }
+    )
