@@ -50,7 +50,11 @@ def user_of(session_key: str) -> User | None:
 
     A change of the password ends it, too.
     """
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    # With one of SECRET_KEY_FALLBACKS, Django gives a session a new key, which only a response to
+    # the browser itself can tell it.
+    session.cycle_key = lambda: None
     request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    request.session = session
     user = get_user(request)
     return user if user.is_authenticated else None

@@ -213,6 +213,16 @@ def test_access_ends_with_the_session_and_the_sandbox(
     assert ask(label_of(sandbox), Cookie=own).status_code == 401
 
 
+def test_a_change_of_the_secret_key_ends_neither_access_nor_the_session(
+    portal: Client, sandbox: Sandbox, settings: SettingsWrapper
+) -> None:
+    own = cookie_of(portal, sandbox)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "k" * 50
+    assert ask(label_of(sandbox), Cookie=own).status_code == 200
+    assert portal.get("/").status_code == 200
+
+
 def test_a_pooled_sandbox_is_open_to_no_user(portal: Client, sandbox: Sandbox, alice: User) -> None:
     own = cookie_of(portal, sandbox)
     _, token = api_tokens.issue(alice, "ci")
