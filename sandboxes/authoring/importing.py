@@ -170,14 +170,13 @@ def _known_places(fetched: Path) -> str:
 
 
 def _install(new: Path, target: Path, previous: Path) -> None:
-    """Move a folder to its place; undo that if it fails."""
-    replaces = target.exists()
-    if replaces:
-        target.rename(previous)
+    """Move a folder to its place; undo that if it fails or is interrupted."""
     try:
+        if target.exists():
+            target.rename(previous)
         new.rename(target)
     except BaseException:
-        if replaces:
+        if previous.exists() and not target.exists():
             previous.rename(target)
         raise
 

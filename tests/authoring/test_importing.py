@@ -91,17 +91,22 @@ def test_a_faulty_blueprint_is_not_imported(blueprints, tmp_path, capsys) -> Non
     assert names(blueprints) == {"tiny"}
 
 
-def test_a_failure_while_replacing_leaves_the_previous_blueprint(
-    blueprints, tmp_path, monkeypatch
+@pytest.mark.parametrize("moves", [0, 1])
+def test_an_interruption_while_replacing_leaves_the_previous_blueprint(
+    blueprints, tmp_path, monkeypatch, moves
 ) -> None:
     source = write(tmp_path / "src", tiny()).parent
     run_import(source)
     rename = Path.rename
 
     def fail(self: Path, target: Path) -> Path:
-        if target == blueprints / "tiny" and self.name == "tiny":
+        if moves == 0 and target == blueprints / "tiny" and self.parent != target.parent:
+            monkeypatch.undo()
             raise KeyboardInterrupt
-        return rename(self, target)
+        renamed = rename(self, target)
+        if moves == 1 and self == blueprints / "tiny":
+            raise KeyboardInterrupt
+        return renamed
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(CommandError, match="nothing was imported"):
