@@ -69,7 +69,10 @@ def check_owner_only(**_: Any) -> list[checks.CheckMessage]:
 
 
 def _is_public(address: str) -> bool:
-    found = ipaddress.ip_address(address)
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False  # Another check reports it.
     return found.is_unspecified or found.is_global
 
 

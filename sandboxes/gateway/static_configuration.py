@@ -13,7 +13,6 @@ from django.urls import reverse
 from sandboxes.gateway.routes import CERT_RESOLVER, HTTPS_ENTRY_POINT, POSTGRESQL_ENTRY_POINT
 
 HTTP_ENTRY_POINT = "web"
-
 POLL_INTERVAL = "400ms"
 POLL_TIMEOUT = "5s"
 MIN_TIME_BETWEEN_CHANGES = "50ms"

@@ -203,15 +203,14 @@ def _print_report(terminal: Terminal, report: Report) -> None:
     def place(finding: Any) -> str:
         file = finding.file
         path = file.relative_to(report.folder) if file.is_relative_to(report.folder) else file
-        where = f"{path}:{finding.line}" if finding.line else str(path)
-        where = where.removeprefix(".") if where == "." else where
-        return ": ".join(part for part in (where, finding.key) if part)
+        where = "" if path == Path() else str(path)  # The folder as a whole.
+        where += f":{finding.line}" if finding.line else ""
+        return "".join(f"{part}: " for part in (where, finding.key) if part)
 
     for note in report.notes:
-        line = f"note: {place(note)}: {note.message}".replace("note: : ", "note: ")
-        terminal.stdout.write(printable(line))
+        terminal.stdout.write(printable(f"note: {place(note)}{note.message}"))
     for problem in report.problems:
-        line = f"problem: {place(problem)}: {problem.message} {problem.remedy}"
+        line = f"problem: {place(problem)}{problem.message} {problem.remedy}"
         terminal.stdout.write(terminal.style.ERROR(printable(line)))
     if report.suggestion:
         terminal.stdout.write("A sandbox.yaml next to the Compose file could start as:\n")
