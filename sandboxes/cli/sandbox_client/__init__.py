@@ -1,9 +1,11 @@
 """Private, disposable copies of an API for development and tests: the client of a sandbox portal.
 
-from sandbox_client import Sandbox
+    from sandbox_client import Sandbox
 
-with Sandbox.launch() as sandbox:
-print(sandbox.endpoints, sandbox.credentials())
+    with Sandbox.launch() as sandbox:
+        print(sandbox.endpoints, sandbox.credentials())
+
+`AsyncSandbox` does the same with `async with`.
 """
 
 from __future__ import annotations

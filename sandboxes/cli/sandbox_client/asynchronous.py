@@ -261,9 +261,9 @@ class AsyncSandbox(SandboxData):
         return self
 
     def start_heartbeat(self, seconds: float) -> None:
-        """Send a heartbeat from a task, three times in `seconds`."""
+        """Send a heartbeat from a task, `protocol.BEATS` times in `seconds`."""
         self.stop_heartbeat()
-        self._heartbeat = asyncio.create_task(self._beat(seconds / 3))
+        self._heartbeat = asyncio.create_task(self._beat(seconds / protocol.BEATS))
 
     async def _beat(self, interval: float) -> None:
         while True:

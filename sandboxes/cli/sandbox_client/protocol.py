@@ -20,10 +20,11 @@ from sandbox_client import __version__, errors
 
 API = "/api/v1"
 USER_AGENT = f"sandbox-client/{__version__}"
-MAX_WAIT_SECONDS = 60
-"""The longest time that the portal delays a response (`Prefer: wait`)."""
 PARTIAL_WAIT_SECONDS = 30
-"""A launch waits in pieces of this length, since some proxies end requests after a minute."""
+"""The longest time that the portal delays a response (`Prefer: wait`): proxies may end requests
+that take a minute."""
+BEATS = 3
+"""Heartbeats that are sent in the time after which the portal ends a sandbox without one."""
 REQUEST_SECONDS = 30
 CONNECT_SECONDS = 10
 LAUNCHING = ("pending", "provisioning")
@@ -115,7 +116,10 @@ def launch(
     }
     extra = {"Idempotency-Key": idempotency_key}
     if wait > 0:
-        extra["Prefer"] = f"wait={int(min(wait, PARTIAL_WAIT_SECONDS))}"
+        longest = min(wait, PARTIAL_WAIT_SECONDS)
+        if heartbeat_seconds:  # The client sends heartbeats once it has the response.
+            longest = min(longest, heartbeat_seconds / BEATS)
+        extra["Prefer"] = f"wait={int(longest)}"
     body = {name: value for name, value in given.items() if value is not None}
     return Call(
         "POST", "/sandboxes", body, headers=extra, seconds=REQUEST_SECONDS + PARTIAL_WAIT_SECONDS

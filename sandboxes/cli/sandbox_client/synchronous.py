@@ -272,9 +272,10 @@ class Sandbox(SandboxData):
         return self
 
     def start_heartbeat(self, seconds: float) -> None:
-        """Send a heartbeat from a thread, three times in `seconds`."""
+        """Send a heartbeat from a thread, `protocol.BEATS` times in `seconds`."""
         self.stop_heartbeat()
-        self._heartbeat = Heartbeat(lambda: self._send("POST", "/heartbeat"), seconds / 3)
+        interval = seconds / protocol.BEATS
+        self._heartbeat = Heartbeat(lambda: self._send("POST", "/heartbeat"), interval)
 
     def stop_heartbeat(self) -> None:
         """End the thread that sends heartbeats."""

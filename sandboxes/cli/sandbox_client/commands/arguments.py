@@ -82,13 +82,13 @@ def find(portal: Client, which: str | None) -> Sandbox:
             raise SandboxError(f"Say which sandbox you mean: {listed}.")
 
 
-def minutes(duration: str | None) -> int | None:
+def minutes(duration: str | None, option: str = "--ttl") -> int | None:
     """Return a duration such as `30m`, `2h`, `1h30m` or `90` in minutes."""
     if duration is None:
         return None
     match = DURATION.fullmatch(duration.strip())
     if not match or not any(match.groups()):
-        raise typer.BadParameter("Use a duration such as 30m, 2h or 1h30m.", param_hint="--ttl")
+        raise typer.BadParameter("Use a duration such as 30m, 2h or 1h30m.", param_hint=option)
     return 60 * int(match["hours"] or 0) + int(match["minutes"] or 0)
 
 

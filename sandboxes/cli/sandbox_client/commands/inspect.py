@@ -157,9 +157,7 @@ def blueprints(json: Json = False) -> None:
             (
                 f"{each['name']} (default)" if each["default"] else each["name"],
                 each["title"],
-                ", ".join(
-                    f"{name}={value['default']}" for name, value in each["parameters"].items()
-                ),
+                _defaults(each["parameters"]),
             )
             for each in found
             if each["can_launch"]

@@ -25,7 +25,7 @@ def extend(
 ) -> None:
     """Extend the lifetime, which is possible once."""
     with arguments.client() as portal:
-        print_sandbox(arguments.find(portal, which).extend(arguments.minutes(by) or 0))
+        print_sandbox(arguments.find(portal, which).extend(arguments.minutes(by, "--by") or 0))
 
 
 def touch(which: arguments.Which = None, json: Json = False) -> None:

@@ -15,8 +15,8 @@ from sandbox_client.commands.output import options
 EPILOG = (
     "Exit codes: 0 success, 1 refused, 2 wrong usage, 3 not signed in or not allowed, 4 not found, "
     "5 not possible now, 6 limit reached, 7 portal unreachable or unavailable, 8 launch failed, "
-    "130 interrupted. “sandbox run” exits with the code of its command, and with 125 if the "
-    "sandbox can't be had."
+    "130 interrupted. “sandbox run” exits with the code of its command, and with 125 if it "
+    "couldn't get a sandbox."
 )
 INTERRUPTED = 130
 EXIT_CODES: tuple[tuple[type[errors.SandboxError], int], ...] = (

@@ -86,7 +86,7 @@ def print_sandbox(sandbox: SandboxData) -> None:
         ("State", sandbox.state),
         ("", sandbox.data["summary"]),
         *sorted(sandbox.endpoints.items()),
-        *((f"{name}", str(value)) for name, value in sandbox.data["parameters"].items()),
+        *((name, str(value)) for name, value in sandbox.data["parameters"].items()),
         *(("Metadata", f"{key}={value}") for key, value in sandbox.metadata.items()),
         ("Problem", sandbox.data["problem"] or ""),
         ("Reason", sandbox.data["end_message"] or ""),
