@@ -46,7 +46,7 @@ def test_newman_gets_a_success_for_every_request_of_a_collection(
     settings.WEBHOOK_ALLOW_PRIVATE = True
     webhook, _ = endpoints.create(alice, "http://127.0.0.1:49151/hook", EventType.values)
     values = {
-        "sandbox_id": ApiClient(alice).launch()["id"],
+        "sandbox_id": ApiClient(alice).launch(heartbeat_seconds=300)["id"],
         "webhook_id": webhook.public_id,
         "delivery_id": outbox.send_test(webhook).message_id,
         "service": "api",

@@ -1,6 +1,6 @@
 """Fixtures for pytest: `sandbox`, one for the whole run.
 
-    def test_invoices(sandbox):
+    def test_orders(sandbox):
         assert sandbox.endpoints["api"]
 
 Its options are `--sandbox-blueprint` and `--sandbox-reset` (reset the data before each test).
