@@ -19,8 +19,10 @@ from sandbox_client.heartbeat import Heartbeat
 from sandbox_client.protocol import Call
 
 from sandboxes import actions
+from sandboxes.lib import clock
 from sandboxes.models import Event, Sandbox, State
 from tests.cli.conftest import COMMAND, Run
+from tests.helpers.scenarios import sweep
 from tests.helpers.wait import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -92,7 +94,11 @@ def test_run_that_is_killed_is_ended_by_its_heartbeat(environment: dict[str, str
         read = Event.objects.filter(kind="credentials_read")
         wait_for(read.exists, "the command runs", 30)
         process.kill()
-    assert Sandbox.objects.get().heartbeat_seconds == 30
+    found = Sandbox.objects.get()
+    assert (found.state, found.heartbeat_seconds) == (State.RUNNING, 30)
+    Sandbox.objects.update(heartbeat_expires_at=clock.now())
+    sweep()
+    assert Sandbox.objects.get().end_reason == "heartbeat"
 
 
 @pytest.mark.parametrize(
