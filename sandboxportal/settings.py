@@ -419,7 +419,7 @@ ACCOUNT_FORMS = {
     "reset_password_from_key": "sandboxes.accounts.forms.ResetPasswordKeyForm",
     "set_password": "sandboxes.accounts.forms.SetPasswordForm",
 }
-ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "sandboxes.accounts.password_resets.TokenGenerator"  # noqa: S105 - a class  # noqa: S105
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "sandboxes.accounts.password_resets.TokenGenerator"  # noqa: S105
 # Send an email when a password, an email address, or a second factor changes.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
