@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.test import Client
 from django.utils.http import urlencode
 
@@ -22,11 +21,6 @@ from tests.helpers.wait import wait_for
 
 FORM = "application/x-www-form-urlencoded"
 START = {"client_id": "sandbox-client", "scope": "launch", "device_name": "laptop"}
-
-
-@pytest.fixture(autouse=True)
-def no_earlier_attempts() -> None:
-    cache.clear()
 
 
 @pytest.fixture

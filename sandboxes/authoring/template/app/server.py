@@ -18,17 +18,17 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/healthz":
             self._answer(200, {"status": "ok"})
-        elif self._may_read():
+        elif self._is_allowed():
             self._answer(200, PRODUCTS)
 
     def do_POST(self) -> None:
-        if self._may_read():
+        if self._is_allowed():
             length = int(self.headers.get("Content-Length") or 0)
             product = {"id": len(PRODUCTS) + 1, **json.loads(self.rfile.read(length))}
             PRODUCTS.append(product)
             self._answer(201, product)
 
-    def _may_read(self) -> bool:
+    def _is_allowed(self) -> bool:
         """Answer with an error, and return False, without a valid key or path."""
         if self.path != "/products":
             self._answer(404, {"error": "not found"})
