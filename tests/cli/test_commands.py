@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
-from sandbox_client import synchronous
+from sandbox_client import protocol, synchronous
 from sandbox_client.commands import inspect
 from sandbox_client.errors import PortalUnreachable
 from sandbox_client.heartbeat import Heartbeat
@@ -164,6 +164,11 @@ def test_run_keeps_the_exit_code_if_the_sandbox_can_not_be_destroyed(
     done = sandbox("run", "--", sys.executable, "-c", "raise SystemExit(3)")
     assert done.returncode == 3
     assert "the portal ends it in 60 s. (The portal can't be reached.)" in done.stderr
+
+
+def test_a_launch_is_answered_before_its_first_heartbeat_is_due() -> None:
+    call = protocol.launch(None, heartbeat_seconds=30, idempotency_key="x", wait=120)
+    assert call.headers["Prefer"] == "wait=10"
 
 
 def test_heartbeats_continue_after_the_portal_was_unreachable() -> None:
