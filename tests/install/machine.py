@@ -30,6 +30,14 @@ cd "$ROOT"
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount --rbind /sys/fs/cgroup sys/fs/cgroup
+# Otherwise Debian's cgroupfs-mount would mount the other controllers. They would outlive the
+# machine, and the engine of this one would no longer notice that a container lacks memory.
+if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
+    for controller in $(awk '!/^#/ && $2 == 0 { print $1 }' /proc/cgroups); do
+        mkdir -p "sys/fs/cgroup/$controller"
+        mount -t tmpfs -o ro none "sys/fs/cgroup/$controller"
+    done
+fi
 mount -t tmpfs -o mode=755,dev tmpfs dev
 for device in null zero full random urandom tty; do
     touch dev/$device
