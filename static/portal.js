@@ -219,10 +219,13 @@ document.addEventListener("keydown", (event) => {
 // Move the focus to the new card if the replaced card contained it.
 let focusedCardId = null;
 
-document.addEventListener("htmx:beforeSwap", (event) => {
+function rememberFocusedCard(event) {
   const card = document.activeElement?.closest(".card");
-  focusedCardId = card && card.id === event.detail.target.id ? card.id : null;
-});
+  focusedCardId = card && card.id === event.detail.target.id ? card.id : focusedCardId;
+}
+
+document.addEventListener("htmx:beforeSwap", rememberFocusedCard);
+document.addEventListener("htmx:oobBeforeSwap", rememberFocusedCard);
 document.addEventListener("htmx:afterSettle", () => {
   const focusLost = document.activeElement === document.body || document.activeElement === null;
   if (focusedCardId && focusLost) document.getElementById(focusedCardId)?.focus({ preventScroll: true });

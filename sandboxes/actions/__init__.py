@@ -8,6 +8,7 @@ from sandboxes.actions.credentials import (
     can_preview_credentials,
     preview_credentials,
     read_credentials,
+    with_credentials_read,
     with_preview,
 )
 from sandboxes.actions.launch import (
@@ -46,5 +47,6 @@ __all__ = [
     "retry_funding",
     "touch",
     "validate_metadata",
+    "with_credentials_read",
     "with_preview",
 ]

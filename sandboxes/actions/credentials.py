@@ -36,15 +36,18 @@ def read_credentials(sandbox: Sandbox, actor: User) -> dict[str, str]:
     return own | ({"stellar_secret": secrets["STELLAR_SECRET"]} if row.stellar_public_key else {})
 
 
+def with_credentials_read(rows: QuerySet[Sandbox]) -> QuerySet[Sandbox]:
+    """Add to the rows, in the same query, whether their credentials were read."""
+    views = Event.objects.filter(sandbox=OuterRef("pk"), kind=EventKind.CREDENTIALS_READ)
+    return rows.annotate(credentials_were_read=Exists(views))
+
+
 def with_preview(rows: QuerySet[Sandbox]) -> QuerySet[Sandbox]:
     """Add to the rows, in the same query, what `preview_credentials` needs.
 
     The secrets stay encrypted until they are needed, so that a lost key breaks no list.
     """
-    views = Event.objects.filter(sandbox=OuterRef("pk"), kind=EventKind.CREDENTIALS_READ)
-    return rows.annotate(
-        credentials_were_read=Exists(views), sealed_secrets=Cast("secrets", TextField())
-    )
+    return with_credentials_read(rows).annotate(sealed_secrets=Cast("secrets", TextField()))
 
 
 def can_preview_credentials(sandbox: Sandbox) -> bool:

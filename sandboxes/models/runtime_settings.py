@@ -82,6 +82,8 @@ class RuntimeConfig:
         self._read_at = -inf
         self.active_versions: Mapping[str, str] | None = None
         """Digest of the active version by blueprint; None if no version was ever prepared."""
+        self.reads = 0
+        """How often the values were read. What is computed from them can be kept until the next."""
 
     def __getattr__(self, name: str) -> Any:
         return self._chosen[name] if name in self._chosen else getattr(environment, name)
@@ -99,10 +101,17 @@ class RuntimeConfig:
             return  # Keep the values known so far.
         self._chosen = {name: value for name, value in chosen.items() if name in RUNTIME_SETTINGS}
         self._read_at = time.monotonic()
+        self.reads += 1
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """What differs from the environment."""
+        return sorted(self._chosen.items()), self.active_versions
 
     def reset_cache(self) -> None:
         """Make the next `refresh` query the database; until then, the environment applies."""
         self._chosen, self._read_at, self.active_versions = {}, -inf, None
+        self.reads += 1
 
 
 def _read() -> tuple[dict[str, Any], Mapping[str, str] | None]:

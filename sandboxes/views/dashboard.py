@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from django.contrib import messages
 from django.db.models import prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from django_htmx.http import reswap
+from django_htmx.http import reswap, trigger_client_event
 
 from sandboxes import actions
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import IdempotencyKeyReused, ServiceError, ValidationFailed
 from sandboxes.models import Sandbox
 from sandboxes.views import pending_resets
+from sandboxes.views.dashboard_news import DashboardNews
+from sandboxes.views.dashboard_revision import dashboard_revision
 from sandboxes.views.dashboard_summary import DashboardSummary
 from sandboxes.views.forms import LaunchForm
 from sandboxes.views.helpers import Request, login_required_page
@@ -38,6 +42,7 @@ def _context(request: Request, form: LaunchForm | None = None) -> dict[str, obje
     live = cards(summary.live, notices, summary.engine)
     return {
         "summary": summary,
+        "revision": dashboard_revision(request.user),
         "blueprints": form.offered,
         "form": form,
         "live": live,
@@ -56,16 +61,33 @@ def dashboard(request: Request) -> HttpResponse:
 @login_required_page
 @require_GET
 def overview(request: Request) -> HttpResponse:
-    """Return what an open dashboard polls for: nothing, its top, or all if a sandbox was added."""
-    now, etag = _get_summary(request), request.GET.get("etag", "")
-    if etag == now.etag:
-        return HttpResponse(status=204)
-    if etag.partition(".")[0] == now.list_etag:
+    """Return what an open dashboard polls for: nothing, what changed, or all of it."""
+    shown, revision = request.GET, dashboard_revision(request.user)
+    if revision and shown.get("revision") == revision:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    now, etag = _get_summary(request), shown.get("etag", "")
+    if etag.partition(".")[0] != now.list_etag:
+        return render(request, "sandboxes/_dashboard.html", _context(request))
+    news = DashboardNews.find(request, now, shown.getlist("shown"))
+    summary_changed = etag != now.etag
+    if not (summary_changed or news or revision):
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    context: dict[str, object] = {
+        "summary": now,
+        "revision": revision,
+        "summary_changed": summary_changed,
+        "changed_status": news.statuses,
+        "changed_cards": news.cards,
+    }
+    if summary_changed:
         form = LaunchForm(request.user, own=now.limits)
-        blueprints = {"blueprints": form.offered}
-        context = {"summary": now, "form": form, "out_of_band": True} | blueprints
-        return reswap(render(request, "sandboxes/_overview.html", context), "none")
-    return render(request, "sandboxes/_dashboard.html", _context(request))
+        context |= {"form": form, "blueprints": form.offered}
+    response = reswap(render(request, "sandboxes/_dashboard_news.html", context), "none")
+    if news:
+        trigger_client_event(response, "card-updated")
+    if news.finished_resets:
+        trigger_client_event(response, "toast", {"text": " ".join(news.finished_resets)})
+    return response
 
 
 @login_required_page

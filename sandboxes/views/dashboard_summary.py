@@ -17,12 +17,13 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import EngineStatus, Maintenance, Sandbox, State
 from sandboxes.representations import display
-from sandboxes.views.sandbox_card import Card, make_etag
+from sandboxes.views.sandbox_card import BUSY_POLL_SECONDS, Card, is_transitioning, make_etag
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 MAX_RECENTLY_ENDED = 3
+DASHBOARD_POLL_SECONDS = 10
 RECENT_FAILURE_WINDOW = timedelta(minutes=15)
 """How long after its end a failed sandbox is shown above the live ones."""
 
@@ -135,6 +136,12 @@ class DashboardSummary:
     @property
     def is_first_run(self) -> bool:
         return not self.live and not self.ended
+
+    @property
+    def poll_seconds(self) -> int:
+        """Seconds until the page asks for changes again."""
+        is_busy = any(is_transitioning(sandbox) for sandbox in self.live)
+        return BUSY_POLL_SECONDS if is_busy else DASHBOARD_POLL_SECONDS
 
     @cached_property
     def list_etag(self) -> str:

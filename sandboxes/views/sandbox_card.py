@@ -37,6 +37,12 @@ def make_etag(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
+def is_transitioning(sandbox: Sandbox) -> bool:
+    """Return whether an operation is in progress, so that the page polls often."""
+    is_starting_or_ending = sandbox.state in (*LAUNCHING_STATES, State.DESTROYING)
+    return is_starting_or_ending or sandbox.reset_requested_at is not None
+
+
 @dataclass(frozen=True)
 class Card:
     """A sandbox's card, with the error or success message of the last action."""
@@ -184,8 +190,7 @@ class Card:
 
     @property
     def is_transitioning(self) -> bool:
-        """Whether an operation is in progress, so that the page polls often."""
-        return self.is_provisioning or self.is_resetting or self.sandbox.state == State.DESTROYING
+        return is_transitioning(self.sandbox)
 
     @property
     def poll_seconds(self) -> int:

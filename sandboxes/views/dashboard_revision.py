@@ -1,0 +1,80 @@
+"""Find out cheaply whether an open dashboard may have changed.
+
+Most polls find nothing new. Their cost decides how many open dashboards a machine can serve, so
+they compare a hash of a few columns before anything is computed for display.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sandboxes import actions
+from sandboxes.core import capacity, reaper_policy
+from sandboxes.core.portal_status import PortalStatus
+from sandboxes.lib import clock
+from sandboxes.models import LAUNCHING_STATES, LimitOverride, Pool, Sandbox, State
+from sandboxes.models.runtime_settings import config
+from sandboxes.views.sandbox_card import make_etag
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+COLUMNS = (
+    "owner",
+    "public_id",
+    "name",
+    "state",
+    "ttl_minutes",
+    "idle_minutes",
+    "expires_at",
+    "hard_cap_at",
+    "last_activity_at",
+    "addresses",
+    "problem",
+    "repair_after",
+    "reset_requested_at",
+    "funding",
+    "removal_error",
+)
+"""The columns of a running sandbox that its card depends on."""
+COMPLETE_EVERY_SECONDS = 60
+"""How often a poll is answered in full, for what changes with time only."""
+
+
+def dashboard_revision(user: User) -> str:
+    """Return a hash that changes when the dashboard may have; empty if it changes by itself."""
+    now = clock.now()
+    rows = list(actions.with_credentials_read(user.sandboxes.live().only(*COLUMNS)))
+    if any(row.state in (*LAUNCHING_STATES, State.DESTROYING) for row in rows):
+        return ""
+    newest_end = user.sandboxes.ended().order_by("-ended_at", "-pk").values_list("pk")[:1]
+    live = [(_values(row), row.credentials_were_read, _is_soon(row)) for row in rows]
+    minute = int(now.timestamp()) // COMPLETE_EVERY_SECONDS
+    return make_etag(live, list(newest_end), _portal_revision(config.reads), minute)
+
+
+def _values(row: Sandbox) -> list[object]:
+    return [row.__dict__.get(name) for name in COLUMNS]
+
+
+def _is_soon(row: Sandbox) -> bool:
+    return row.ends_at is not None and (
+        row.ends_at - clock.now() <= reaper_policy.warning_lead(row)
+    )
+
+
+@lru_cache(maxsize=1)
+def _portal_revision(_reads: int) -> str:
+    """Return a hash of what all dashboards depend on; read as often as the runtime settings."""
+    status = PortalStatus.read()
+    overrides = LimitOverride.objects.in_force(clock.now()).order_by("pk").values_list()
+    room = capacity.free_room(status.engine)
+    return make_etag(
+        (status.maintenance.until, status.maintenance.message, status.maintenance.is_active),
+        status.engine.disk_quota_enforced,
+        room.for_sandboxes(config.SANDBOX_MEMORY_MB) > 0,
+        list(overrides),
+        list(Pool.objects.order_by("pk").values_list("blueprint", "switched_off")),
+        config.values,
+    )
