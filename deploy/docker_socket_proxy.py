@@ -9,10 +9,12 @@ r"""A proxy for the Docker socket that allows only what the portal needs, on its
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from socket_proxy.server import SocketProxy
@@ -20,6 +22,29 @@ from socket_proxy.settings import InvalidSetting, Settings
 
 SOCKET_UMASK = 0o117
 """The socket's user and group may use it, no other user."""
+
+
+class JSONFormatter(logging.Formatter):
+    """One object a line, with the same fields as the portal's own lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        fields = {
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def configure_logging(log_format: str) -> None:
+    handler = logging.StreamHandler()
+    text = logging.Formatter("%(levelname)s %(message)s")
+    handler.setFormatter(JSONFormatter() if log_format == "json" else text)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def main() -> None:
@@ -31,7 +56,7 @@ def main() -> None:
         settings = Settings.from_environment(os.environ)
     except InvalidSetting as error:
         sys.exit(f"docker_socket_proxy: {error}")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    configure_logging(os.environ.get("LOG_FORMAT", ""))
     os.umask(SOCKET_UMASK)
     with suppress(KeyboardInterrupt):
         asyncio.run(SocketProxy(settings).serve(Path(path)))

@@ -38,7 +38,10 @@ def metrics_directory(memory: Path) -> Path:
 
 
 _host, _port = os.environ.get("HOST", "127.0.0.1"), os.environ.get("PORT", "8000")
-bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
+bind = [f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"]
+if _monitoring := os.environ.get("MONITORING_PORT", ""):
+    # Health checks and metrics for this machine; see sandboxportal/monitoring.py.
+    bind.append(f"127.0.0.1:{_monitoring}")
 
 # Most threads wait, mainly for `Prefer: wait`. Workers share the modules loaded before the fork.
 worker_class = "gthread"
@@ -55,6 +58,11 @@ _memory = memory_directory()
 worker_tmp_dir = str(_memory) if _memory else None
 control_socket_disable = True
 accesslog = "-" if os.environ.get("ACCESS_LOG") else None
+if os.environ.get("LOG_FORMAT") == "json":
+    from sandboxportal.logs import JSONAccessLogger, gunicorn_logging
+
+    logger_class = JSONAccessLogger
+    logconfig_dict = gunicorn_logging(os.environ.get("LOG_LEVEL", "INFO"))
 
 # Each worker writes its own metrics files; Prometheus gets their sum. The files are mapped into
 # memory, so on a disk, a worker would be killed when the disk is full.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
@@ -21,6 +23,7 @@ from sandboxes.models.runtime_settings import config
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WITHOUT_DATABASE = {
     "api-root",
     "favicon",
@@ -73,6 +76,25 @@ class SandboxCookiesMiddleware:
         if request.path_info.startswith("/gateway/"):
             request.META[FORWARDED_COOKIES] = request.META.pop("HTTP_COOKIE", "")
         return self.get_response(request)
+
+
+class RequestIDMiddleware:
+    """Takes over the id of the request from X-Request-ID, or makes one, and returns it.
+
+    It is part of every log line of the request and of the tasks that the request sends. An id that
+    isn't short and plain is replaced, so that clients can't write anything else into logs.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        request.META["HTTP_X_REQUEST_ID"] = request_id
+        response = self.get_response(request)
+        response.headers["X-Request-ID"] = request_id
+        return response
 
 
 class NoStoreMiddleware:

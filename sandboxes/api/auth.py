@@ -50,7 +50,7 @@ class PortalToken(HttpBearer):
         if Scope.values.index(row.scope) < Scope.values.index(self.required):
             raise InsufficientScope(self.required, row.scope)
         throttling.api_calls.count(str(row.user_id))
-        structlog.contextvars.bind_contextvars(token=row.prefix)
+        structlog.contextvars.bind_contextvars(token=row.prefix, user_id=row.user_id)
         request.user = row.user  # For the request log.
         return row.user
 

@@ -45,6 +45,18 @@ def test_journal_log_lines_contain_request_user_and_sandbox(lines, alice) -> Non
     assert requested["by"] == "owner"
 
 
+@pytest.mark.parametrize("given", ["build-4711", "", "two words", "x" * 65, "-x", "a\x1b[31m"])
+def test_the_id_of_a_request_is_taken_over_if_it_is_plain_and_returned(
+    lines, alice, given: str
+) -> None:
+    answer = ApiClient(alice).post("/sandboxes", X_Request_ID=given)
+    logged = {line["request_id"] for line in lines("journal")}
+
+    assert logged == {answer["X-Request-ID"]}
+    assert (answer["X-Request-ID"] == given) == (given == "build-4711")
+    assert {line["user_id"] for line in lines("journal")} == {alice.pk}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_tasks_carry_the_id_of_the_request_that_sent_them(lines, alice, queued_tasks) -> None:
     sandbox = ApiClient(alice).launch()

@@ -14,12 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
 from tests.harness.ports import reserve_port
 from tests.harness.servers import own_stores
+from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +88,8 @@ class Web:
     trap: socket.socket
     token: str
     session: str
+    monitoring_port: int
+    log: Path
     pid: int = 0
 
     def run(self, script: str) -> str:
@@ -122,7 +126,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     trap.setblocking(False)
     trap.bind(str(var / "engine.sock"))
     trap.listen()
-    port = reserve_port()
+    port, monitoring_port = reserve_port(), reserve_port()
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
         "SANDBOX_RUNTIME": "docker",
@@ -131,14 +135,18 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         "VAR_DIR": str(var),
         "HOST": "127.0.0.1",
         "PORT": str(port),
+        "MONITORING_PORT": str(monitoring_port),
+        "METRICS_TOKEN": "metrics",
+        "LOG_FORMAT": "json",
+        "ACCESS_LOG": "1",
         "ALLOWED_HOSTS": "127.0.0.1,testserver",
         "SITE_URL": f"http://127.0.0.1:{port}",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    command = ["honcho", "start", "web"]
+    command = ["deploy/process.sh", "web"]
     with own_stores() as stores:
         environment |= stores
-        running = Web(port, environment, trap, "", "")
+        running = Web(port, environment, trap, "", "", monitoring_port, var / "log")
         running.token, running.session = json.loads(running.run(PREPARE))
         with (
             (var / "log").open("w") as log,
@@ -165,6 +173,43 @@ def _await(url: str, log: Path) -> None:
         else:
             return
     raise AssertionError(log.read_text()[-4000:])
+
+
+def test_monitoring_has_its_own_listener_for_any_host_name(web: Web) -> None:
+    there = httpx2.Client(
+        base_url=f"http://127.0.0.1:{web.monitoring_port}", headers={"Host": "portal.internal"}
+    )
+    token = {"Authorization": "Bearer metrics"}
+    statuses = {
+        path: there.get(path, headers=token).status_code
+        for path in ("/healthz", "/readyz", "/metrics", "/", "/accounts/login/", "/api/v1/limits")
+    }
+    assert there.get("/metrics").status_code == 401
+    # Neither a worker nor the reaper runs here.
+    assert statuses == {"/healthz": 200, "/readyz": 503, "/metrics": 200} | dict.fromkeys(
+        ("/", "/accounts/login/", "/api/v1/limits"), 404
+    )
+
+
+def test_each_line_of_the_log_is_an_object_with_the_id_of_the_request(web: Web) -> None:
+    url = f"http://127.0.0.1:{web.port}/api/v1/limits?secret=in-the-query"
+    headers = {"Authorization": f"Bearer {web.token}", "X-Request-ID": "build-4711"}
+    assert httpx2.get(url, headers=headers, timeout=20).headers["X-Request-ID"] == "build-4711"
+
+    def logged() -> list[dict[str, Any]]:
+        whole, _, _ = web.log.read_text().rpartition("\n")
+        return [
+            line
+            for line in map(json.loads, whole.splitlines())
+            if line.get("request_id") == "build-4711"
+        ]
+
+    # Gunicorn logs a request after it has sent the response.
+    wait_for(lambda: any(line["event"] == "access" for line in logged()), "the line is written")
+    mine = logged()
+    access = next(line for line in mine if line["event"] == "access")
+    assert (access["method"], access["path"], access["status"]) == ("GET", "/api/v1/limits", 200)
+    assert any(line.get("user_id") for line in mine)
 
 
 def test_pages_and_api_are_served_without_calling_the_engine(web: Web) -> None:
