@@ -18,7 +18,7 @@ from sandboxes.lib.exceptions import IdempotencyKeyReused, ServiceError, Validat
 from sandboxes.models import Sandbox
 from sandboxes.views import pending_resets
 from sandboxes.views.dashboard_news import DashboardNews
-from sandboxes.views.dashboard_revision import dashboard_revision
+from sandboxes.views.dashboard_revision import current_revision
 from sandboxes.views.dashboard_summary import DashboardSummary
 from sandboxes.views.forms import LaunchForm
 from sandboxes.views.helpers import Request, login_required_page
@@ -42,7 +42,7 @@ def _context(request: Request, form: LaunchForm | None = None) -> dict[str, obje
     live = cards(summary.live, notices, summary.engine)
     return {
         "summary": summary,
-        "revision": dashboard_revision(request.user),
+        "revision": summary.revision,
         "blueprints": form.offered,
         "form": form,
         "live": live,
@@ -62,15 +62,16 @@ def dashboard(request: Request) -> HttpResponse:
 @require_GET
 def overview(request: Request) -> HttpResponse:
     """Return what an open dashboard polls for: nothing, what changed, or all of it."""
-    shown, revision = request.GET, dashboard_revision(request.user)
-    if revision and shown.get("revision") == revision:
+    shown, revision = request.GET, current_revision(request.user)
+    known = shown.get("revision", "")
+    if known and known == revision:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     now, etag = _get_summary(request), shown.get("etag", "")
     if etag.partition(".")[0] != now.list_etag:
         return render(request, "sandboxes/_dashboard.html", _context(request))
     news = DashboardNews.find(request, now, shown.getlist("shown"))
     summary_changed = etag != now.etag
-    if not (summary_changed or news or revision):
+    if not (summary_changed or news or known != revision):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     context: dict[str, object] = {
         "summary": now,

@@ -6,6 +6,7 @@ they compare a hash of a few columns before anything is computed for display.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 COLUMNS = (
-    "owner",
+    "owner_id",
     "public_id",
     "name",
     "state",
@@ -42,20 +43,26 @@ COMPLETE_EVERY_SECONDS = 60
 """How often a poll is answered in full, for what changes with time only."""
 
 
-def dashboard_revision(user: User) -> str:
+def current_revision(user: User) -> str:
+    """Return the revision of what the user's dashboard would show now."""
+    live = actions.with_credentials_read(user.sandboxes.live().newest_first().only(*COLUMNS))
+    ended = user.sandboxes.ended().order_by("-ended_at", "-pk").only("owner")
+    return dashboard_revision(list(live), ended.first())
+
+
+def dashboard_revision(live: Sequence[Sandbox], newest_ended: Sandbox | None) -> str:
     """Return a hash that changes when the dashboard may have; empty if it changes by itself."""
-    now = clock.now()
-    rows = list(actions.with_credentials_read(user.sandboxes.live().only(*COLUMNS)))
-    if any(row.state in (*LAUNCHING_STATES, State.DESTROYING) for row in rows):
+    if any(row.state in (*LAUNCHING_STATES, State.DESTROYING) for row in live):
         return ""
-    newest_end = user.sandboxes.ended().order_by("-ended_at", "-pk").values_list("pk")[:1]
-    live = [(_values(row), row.credentials_were_read, _is_soon(row)) for row in rows]
-    minute = int(now.timestamp()) // COMPLETE_EVERY_SECONDS
-    return make_etag(live, list(newest_end), _portal_revision(config.reads), minute)
+    minute = int(clock.now().timestamp()) // COMPLETE_EVERY_SECONDS
+    cards = [_shown(row) for row in live]
+    newest = newest_ended and newest_ended.pk
+    return make_etag(cards, newest, _portal_revision(config.reads), minute)
 
 
-def _values(row: Sandbox) -> list[object]:
-    return [row.__dict__.get(name) for name in COLUMNS]
+def _shown(row: Sandbox) -> list[object]:
+    columns = [row.__dict__[name] for name in COLUMNS]
+    return [*columns, actions.can_preview_credentials(row), _is_soon(row)]
 
 
 def _is_soon(row: Sandbox) -> bool:

@@ -17,6 +17,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import EngineStatus, Maintenance, Sandbox, State
 from sandboxes.representations import display
+from sandboxes.views.dashboard_revision import dashboard_revision
 from sandboxes.views.sandbox_card import BUSY_POLL_SECONDS, Card, is_transitioning, make_etag
 
 if TYPE_CHECKING:
@@ -136,6 +137,11 @@ class DashboardSummary:
     @property
     def is_first_run(self) -> bool:
         return not self.live and not self.ended
+
+    @property
+    def revision(self) -> str:
+        """What polls compare first; see `dashboard_revision`."""
+        return dashboard_revision(self.live, self.ended[0] if self.ended else None)
 
     @property
     def poll_seconds(self) -> int:

@@ -65,7 +65,8 @@ def get_owned_sandbox(
 
 def with_htmx_events(response: HttpResponse, text: str = "") -> HttpResponse:
     """Make the page refresh its sandboxes and show `text` as a toast."""
-    trigger_client_event(response, "sandboxes-changed")
+    # After the swap, so that the dashboard's poll sends what the page then shows.
+    trigger_client_event(response, "sandboxes-changed", after="swap")
     if text:
         trigger_client_event(response, "toast", {"text": text})
     return response

@@ -32,14 +32,15 @@ POLL_MILLISECONDS = 10_000
 
 
 POLL_NOW = """id => {
-    const live = document.querySelector(`#status-${id}`);
+    const live = document.querySelector(`#status-${id}[hx-get]`);
     const how = {source: live, target: `#card-${id}`, swap: "outerHTML"};
-    return live && htmx.ajax("GET", live.getAttribute("hx-get"), how);
+    if (live) return htmx.ajax("GET", live.getAttribute("hx-get"), how);
+    htmx.trigger(document.body, "sandboxes-changed");
 }"""
 
 
 def poll(page: Page, sandbox: Sandbox) -> None:
-    """Poll for the card now, unless its own poll has just shown the end of the sandbox."""
+    """Poll for the card now: by the dashboard's poll, or by its own on its own page."""
     page.evaluate(POLL_NOW, sandbox.public_id)
 
 
@@ -62,8 +63,9 @@ def test_a_poll_leaves_typing_and_open_panels_alone(
 def test_poll_without_changes_returns_204(page: Page, alice: User, watch: Watch) -> None:
     sandbox = launch(alice, name="checkout")
     sign_in(page, alice)
-    address = page.locator(f"#status-{sandbox.public_id}").get_attribute("hx-get")
-    assert page.request.get(str(address)).status == 204
+    with page.expect_response(lambda answer: "/overview/" in answer.url) as answered:
+        poll(page, sandbox)
+    assert answered.value.status == 204
 
 
 def test_open_page_shows_a_sandbox_launched_by_a_program(
@@ -102,12 +104,13 @@ def test_the_result_of_a_reset_is_shown_although_no_poll_brings_it(
         actions.reset(row, alice)
     sign_in(page, alice)
     expect(page.get_by_role("button", name="Resetting")).to_have_count(2)
-    page.route("**/card/?*", lambda route: route.abort())
+    page.route("**/overview/?*", lambda route: route.abort())
     resets.reset(reload(sandbox))
     card = page.get_by_role("article", name="checkout")
     card.get_by_role("button", name="Keep alive").click()
     expect(card.get_by_text("Reset finished in")).to_be_visible()
 
+    page.unroute("**/overview/?*")
     resets.reset(reload(other))
     launch(alice, name="from-a-script")
     reload_overview(page)

@@ -153,7 +153,7 @@ def test_a_poll_returns_the_card_after_a_state_change(web: Client, alice: User) 
     address = reverse("card", args=[sandbox.public_id])
     response = web.get(address, {"etag": seen}, headers=HTMX)
     assert "Destroyed by its owner" in text(response)
-    assert "sandboxes-changed" in response["HX-Trigger"]
+    assert "sandboxes-changed" in response["HX-Trigger-After-Swap"]
 
 
 def test_viewing_pages_is_not_activity(web: Client, alice: User) -> None:

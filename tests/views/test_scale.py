@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,18 +30,20 @@ Look = tuple[Client, str, int]
 """User, URL, and expected status."""
 
 
-def _card_poll(web: Client) -> str:
-    return re.findall(r'hx-get="(/sandboxes/[^"]*\?etag=[^"]*)"', web.get("/").content.decode())[-1]
+def _card_poll(web: Client, row: Sandbox) -> str:
+    page = web.get(f"/sandboxes/{row.public_id}/").content.decode()
+    return re.findall(r'hx-get="(/sandboxes/[^"]*/card/\?etag=[^"]*)"', page)[0]
 
 
 def _overview_poll(web: Client) -> str:
-    return re.findall(r'hx-get="(/overview/[^"]*)"', web.get("/").content.decode())[0]
+    page = unescape(web.get("/").content.decode())
+    return re.findall(r'hx-get="(/overview/[^"]*)"', page)[0]
 
 
 LOOKS: dict[str, tuple[int, Callable[[Client, Client, Client, Sandbox], Look]]] = {
     "dashboard": (9, lambda web, _api, _desk, _row: (web, "/", 200)),
-    "card, nothing new": (4, lambda web, _api, _desk, _row: (web, _card_poll(web), 204)),
-    "overview, nothing new": (7, lambda web, _api, _desk, _row: (web, _overview_poll(web), 204)),
+    "card, nothing new": (4, lambda web, _api, _desk, row: (web, _card_poll(web, row), 204)),
+    "overview, nothing new": (4, lambda web, _api, _desk, _row: (web, _overview_poll(web), 204)),
     "history": (5, lambda web, _api, _desk, _row: (web, "/history/", 200)),
     "one sandbox": (8, lambda web, _api, _desk, row: (web, f"/sandboxes/{row.public_id}/", 200)),
     "API list": (3, lambda _web, api, _desk, _row: (api, "/api/v1/sandboxes", 200)),
