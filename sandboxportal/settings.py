@@ -215,6 +215,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # After WhiteNoise, so that static files may be cached.
     "sandboxes.middleware.NoStoreMiddleware",
+    "sandboxes.middleware.CompressAPIMiddleware",
     "sandboxes.middleware.DiskReserveMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
@@ -320,11 +321,13 @@ CELERY_TASK_ROUTES = {
         "sandboxes.tasks.count_requests",
         "sandboxes.tasks.fund",
         "sandboxes.tasks.invite",
+        "sandboxes.tasks.send_account_mails",
         "sandboxes.tasks.tell",
         "sandboxes.webhooks.queue.deliver",
     )
 }
 WORKER_BATCH_THREADS = {
+    "account_mails": 1,
     "funding": 2,
     "invitations": 1,
     "messages": 1,

@@ -11,6 +11,7 @@ import time_machine
 from django.core.cache import cache
 from django.utils import timezone
 
+from sandboxes.accounts import account_mails
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import get_runtime
 
@@ -70,6 +71,7 @@ def _reset_caches() -> Iterator[None]:
     """Clear runtime settings and rate limits after each test."""
     yield
     config.reset_cache()
+    account_mails.breaker.record_success()
     cache.clear()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
@@ -13,10 +14,11 @@ from allauth.socialaccount.providers.base import AuthProcess
 from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.sites.shortcuts import get_current_site
 from django.http import Http404, HttpRequest
 from django.shortcuts import redirect
 
-from sandboxes.accounts import invitations, ownership, sign_in_limits, signup_policy
+from sandboxes.accounts import account_mails, invitations, ownership, sign_in_limits, signup_policy
 from sandboxes.encryption.fields import get_fernet
 
 if TYPE_CHECKING:
@@ -40,6 +42,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         invitation = invitations.current(request)
         invited = invitation is not None and invitation.email == email.lower()
         return invited or bool(super().is_email_verified(request, email))
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send the email, now or once the mail server is back."""
+        request = allauth_context.request
+        known = {"request": request, "email": email, "current_site": get_current_site(request)}
+        account_mails.send_or_queue(self.render_mail(template_prefix, email, known | context))
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Count an attempt to sign in. Raises ValidationError after too many failed ones."""

@@ -3,6 +3,7 @@
 Only `sandboxes.core.lifecycle` writes `Sandbox.state`.
 """
 
+from sandboxes.models.account_mail import AccountMail
 from sandboxes.models.api_token import ApiToken, Scope
 from sandboxes.models.audit_entry import AuditEntry, AuditIsAppendOnly
 from sandboxes.models.blueprint_version import BlueprintVersion
@@ -54,6 +55,7 @@ __all__ = [
     "NOT_ENDING",
     "OPERATOR_REASONS",
     "TERMINAL_STATES",
+    "AccountMail",
     "ApiToken",
     "AuditEntry",
     "AuditIsAppendOnly",

@@ -14,6 +14,7 @@ from sandboxes.accounts import sessions
 from sandboxes.accounts import tasks as account_tasks
 from sandboxes.lib import clock
 from sandboxes.models import (
+    AccountMail,
     DeviceAuthorization,
     EngineStatus,
     Event,
@@ -52,6 +53,8 @@ def requeue_notifications() -> None:
         queue.enqueue(notification_tasks.send_message)
     if Invitation.objects.mail_due(now).exists():
         queue.enqueue(account_tasks.invite)
+    if AccountMail.objects.due(now).exists():
+        queue.enqueue(account_tasks.send_account_mails)
     if WebhookDelivery.objects.due(now).exists():
         webhook_tasks.schedule_delivery()
 

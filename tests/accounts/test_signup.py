@@ -11,12 +11,14 @@ from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth.models import User
 from django.core import mail
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from sandboxes.checks import accounts as checks_accounts
 from sandboxes.lib import clock
-from sandboxes.models import AuditEntry, Invitation
+from sandboxes.models import AccountMail, AuditEntry, Invitation
+from sandboxes.reaper.housekeeping import requeue_notifications
 from tests.fakes.oauth_provider import SECRET
 from tests.helpers.admin import page_of, run_action
 from tests.helpers.scenarios import run_on_commit
@@ -25,10 +27,12 @@ from tests.helpers.sign_in import PROVIDER_LOGINS, sign_in_with_provider, sign_u
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
+    from tests.conftest import Clock
     from tests.fakes.oauth_provider import Provider
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
 INVITE = "/admin/sandboxes/invitation/add/"
 INVITATIONS = "/admin/sandboxes/invitation/"
 
@@ -60,6 +64,37 @@ def domains(settings: SettingsWrapper) -> SettingsWrapper:
 def invite_only(settings: SettingsWrapper) -> SettingsWrapper:
     settings.ACCOUNT_SIGNUP_OPEN = False
     return settings
+
+
+def test_without_the_mail_server_sign_up_works_and_the_link_arrives_later(
+    client: Client, settings: SettingsWrapper, clock: Clock
+) -> None:
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    works, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, SMTP
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+    assert "Check your email" in sign_up(client, "carol@example.com")
+    clock.forward(minutes=2)
+    with run_on_commit():
+        requeue_notifications()
+    assert "carol@example.com" not in _stored_content(), "a link in it gives access"
+
+    settings.EMAIL_BACKEND = works
+    clock.forward(minutes=2)
+    with run_on_commit():
+        requeue_notifications()
+    [letter] = mail.outbox
+    assert letter.to == ["carol@example.com"]
+    [link] = re.findall(r"http://\S+?(/accounts/confirm-email/\S+)", letter.body)
+    assert client.get(link).status_code == 200
+    assert not AccountMail.objects.exists()
+
+
+def _stored_content() -> str:
+    """Return what the database has of the one email that waits."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT content FROM sandboxes_accountmail")
+        [[content]] = cursor.fetchall()
+    return str(content)
 
 
 @pytest.mark.parametrize("email", ["carol@example.com", "Carol@EXAMPLE.ORG"])
