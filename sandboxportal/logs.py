@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from gunicorn.glogging import Logger
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 _CHAIN: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,

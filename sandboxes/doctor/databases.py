@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 
@@ -12,9 +13,13 @@ from django.db.migrations.executor import MigrationExecutor
 from redis.exceptions import RedisError
 
 from sandboxes.doctor.findings import Finding, Findings, error, ok, redacted, warning
+from sandboxes.metrics import dependencies
 
 LOCAL_CACHES = ("locmem", "dummy")
 MANY_CONNECTIONS_SHARE = 0.8
+DEFAULT_WEB_WORKERS = 2
+OTHER_CONNECTIONS = 10
+"""Of the reaper, commands, and an administrator."""
 
 
 def database() -> Findings:
@@ -47,12 +52,10 @@ def _postgres() -> Findings:
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version")
         (version,) = cursor.fetchone()
-        cursor.execute(
-            "SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity"
-        )
-        used, most = cursor.fetchone()
     yield ok(f"PostgreSQL {version}.")
-    yield connection_usage(used, most)
+    if found := dependencies.database_connections():
+        yield connection_usage(found.used, found.maximum)
+        yield connection_bound(found.maximum)
 
 
 def connection_usage(used: int, most: int) -> Finding:
@@ -60,6 +63,23 @@ def connection_usage(used: int, most: int) -> Finding:
     if used < MANY_CONNECTIONS_SHARE * most:
         return ok(words)
     return warning(words, "Raise max_connections, or lower WEB_THREADS and WORKER_THREADS.")
+
+
+def connection_bound(most: int, web_workers: int | None = None) -> Finding:
+    """Compare the connections that all threads together can open with what the server accepts."""
+    workers = web_workers or int(os.environ.get("WEB_WORKERS", DEFAULT_WEB_WORKERS))
+    web = workers * settings.WEB_THREADS
+    worker = settings.CELERY_WORKER_CONCURRENCY
+    bound = web + worker + OTHER_CONNECTIONS
+    words = (
+        f"The portal opens at most {bound} connections ({web} of web, {worker} of a worker, "
+        f"{OTHER_CONNECTIONS} of others); the server accepts {most}."
+    )
+    if bound <= most:
+        return ok(words)
+    return warning(
+        words, "Raise max_connections, or lower WEB_WORKERS, WEB_THREADS and WORKER_THREADS."
+    )
 
 
 def migrations() -> Finding:

@@ -22,7 +22,7 @@ from sandboxes import blueprints
 from sandboxes.core import capacity
 from sandboxes.gateway import certificate
 from sandboxes.lib import clock
-from sandboxes.metrics import outcomes
+from sandboxes.metrics import dependencies, outcomes
 from sandboxes.models import (
     EndReason,
     EngineStatus,
@@ -44,6 +44,8 @@ class PortalCollector(Collector):
     """Collector of the portal's metrics, computed on each scrape."""
 
     def collect(self) -> Iterable[Metric]:
+        yield _gauge("database_up", "1 if the database responds.", 1)
+        yield from dependencies.collect()
         yield _count_by("state", "Sandboxes in each state.", list(State))
         yield _count_by("end_reason", "Sandboxes by end reason.", list(EndReason))
         yield _gauge(
@@ -64,6 +66,13 @@ class PortalCollector(Collector):
         yield _gauge("maintenance", "1 while the portal is in maintenance.", in_maintenance)
         yield from _engine(EngineStatus.current())
         yield from _gateway()
+
+
+class DatabaseDownCollector(Collector):
+    """Collector of what is known without the database."""
+
+    def collect(self) -> Iterable[Metric]:
+        yield _gauge("database_up", "1 if the database responds.", 0)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

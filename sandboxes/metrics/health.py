@@ -8,32 +8,29 @@ report the problem if the engine is down.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
-from pathlib import Path
 
 import structlog
-from celery import current_app
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from kombu.exceptions import OperationalError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.registry import Collector
 
 from sandboxes.lib import clock
 from sandboxes.lib.database_errors import unavailable_reason
-from sandboxes.metrics.collector import PortalCollector
+from sandboxes.metrics import dependencies
+from sandboxes.metrics.collector import DatabaseDownCollector, PortalCollector
 from sandboxes.metrics.request_metrics import request_registry
 from sandboxes.models import SweepStatus, WorkerStatus
 
 log = structlog.get_logger(__name__)
 
-BROKER_TIMEOUT_SECONDS = 2
 SWEEP_OVERDUE_AFTER = timedelta(minutes=3)
 WORKER_OVERDUE_AFTER = timedelta(seconds=45)
 """Four heartbeats, or one and a main loop that hangs."""
@@ -87,20 +84,10 @@ def check_database() -> str:
 def check_broker() -> str:
     """Return that the broker accepts messages. Raises CheckFailed."""
     try:
-        with current_app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS) as broker:
-            broker.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_SECONDS)
-            if folder := (broker.transport_options or {}).get("folder"):
-                _require_writable(Path(folder))
-    except (OperationalError, OSError) as error:
-        log.warning("broker_unreachable", error=str(error))
+        dependencies.require_broker()
+    except dependencies.BrokerUnreachable as error:
         raise CheckFailed("Unreachable.") from error
     return "Accepts messages."
-
-
-def _require_writable(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder} is not writable")
 
 
 def check_worker() -> str:
@@ -167,12 +154,20 @@ def metrics(request: HttpRequest) -> HttpResponse:
         response = HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=401)
         response["Content-Type"], response["WWW-Authenticate"] = "text/plain", "Bearer"
         return response
-    portal = CollectorRegistry()
-    portal.register(PortalCollector())
+    try:
+        portal = _exposition(PortalCollector())
+    except DatabaseError as error:
+        log.warning("database_unreachable", error=str(error))
+        portal = _exposition(DatabaseDownCollector())
     return HttpResponse(
-        generate_latest(request_registry()) + generate_latest(portal),
-        content_type=CONTENT_TYPE_LATEST,
+        generate_latest(request_registry()) + portal, content_type=CONTENT_TYPE_LATEST
     )
+
+
+def _exposition(collector: Collector) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    return generate_latest(registry)
 
 
 def _can_view_metrics(request: HttpRequest) -> bool:

@@ -29,7 +29,7 @@ def test_the_database_is_checked() -> None:
         # Tests have it in memory.
         assert levels(found) == [FINE, WRONG, FINE]
     else:
-        assert levels(found) == [FINE, FINE, FINE]
+        assert levels(found) == [FINE, FINE, FINE, FINE]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,13 @@ def test_sqlite_needs_wal_and_immediate_transactions(
 def test_few_remaining_connections_are_reported() -> None:
     assert databases.connection_usage(10, 100).level is FINE
     assert databases.connection_usage(80, 100).level is WARNING
+
+
+def test_more_threads_than_connections_are_reported(settings: SettingsWrapper) -> None:
+    settings.WEB_THREADS, settings.CELERY_WORKER_CONCURRENCY = 24, 33
+    assert databases.connection_bound(100, web_workers=2).level is FINE
+    finding = the_one([databases.connection_bound(100, web_workers=3)], WARNING)
+    assert "at most 115 connections (72 of web, 33 of a worker, 10 of others)" in finding.message
 
 
 @pytest.mark.django_db

@@ -14,8 +14,10 @@ from prometheus_client.core import Metric
 
 from sandboxes import actions
 from sandboxes.gateway import development_ca
-from sandboxes.metrics import outcomes
+from sandboxes.lib.clock import now
+from sandboxes.metrics import dependencies, outcomes
 from sandboxes.metrics.collector import PortalCollector
+from sandboxes.models import WorkerStatus
 from sandboxes.runtime import EngineRefused
 from tests.helpers.scenarios import (
     launch,
@@ -37,8 +39,13 @@ PARTS = {
 
 
 @pytest.fixture
-def busy(alice, runtime, settings, clock, tmp_path) -> None:
+def busy(alice, runtime, settings, clock, tmp_path, monkeypatch) -> None:
     """Produce a value for every metric."""
+    WorkerStatus.store(last_heartbeat_at=now())
+    monkeypatch.setattr(
+        dependencies, "database_connections", lambda: dependencies.Connections(12, 100)
+    )
+    monkeypatch.setattr(dependencies, "_known_expiry", lambda _period: 2_000_000_000.0)
     _, certificate, _ = development_ca.write(tmp_path, "sandboxes.example.net")
     settings.SANDBOX_GATEWAY_CERTIFICATE = str(certificate)
     sandbox = launch(alice)
