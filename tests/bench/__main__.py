@@ -19,6 +19,7 @@ django.setup()
 
 from tests.bench import (
     baseline,
+    dashboards,
     density,
     gateway,
     launching,
@@ -57,10 +58,14 @@ class Sizes:
     few_live: int
     sweeps: int
     due: int
+    dashboards: int
+    dashboard_rounds: int
 
 
-FULL = Sizes(50, 10, 20, 3, 2, {1: 8, 4: 16, 8: 24}, 10, 100, 2_000, [3, 100_000], 100, 10, 7, 50)
-QUICK = Sizes(3, 3, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, 300, [3, 5_000], 15, 5, 2, 50)
+FULL = Sizes(
+    50, 10, 20, 3, 2, {1: 8, 4: 16, 8: 24}, 10, 100, 2_000, [3, 100_000], 100, 10, 7, 50, 1000, 6
+)
+QUICK = Sizes(3, 3, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, 300, [3, 5_000], 15, 5, 2, 50, 50, 2)
 
 
 class Run:
@@ -100,14 +105,21 @@ class Run:
         print(f"✗ {name}: {error}", file=sys.stderr)
 
     def all(self) -> results.Results:
-        """Run everything, on two portals."""
+        """Run everything, on three portals."""
         pool = str(self.sizes.pool)
         self.measure("gateway", lambda: gateway.latency(self.sizes.gateway_requests))
         without_pool = portal_environment(DEVELOPERS)
         with_pool = portal_environment(DEVELOPERS, ALL_PROCESSES, SANDBOX_POOL_SIZE=pool)
         self.measure_on("a portal without a pool", without_pool, self._cold)
         self.measure_on("a portal with a pool", with_pool, self._warm)
+        self.dashboards()
         return self.results
+
+    def dashboards(self) -> None:
+        """Measure open dashboards, on a portal without a reaper."""
+        pool, most = str(self.sizes.pool), str(3 * self.sizes.dashboards)
+        portal = portal_environment(DEVELOPERS, SANDBOX_POOL_SIZE=pool, SANDBOX_MAX_SITE=most)
+        self.measure_on("a portal with open dashboards", portal, self._dashboards)
 
     def _cold(self, env: PortalEnvironment) -> None:
         sizes = self.sizes
@@ -135,10 +147,27 @@ class Run:
                 "compose_version": stack.version(),
             }
 
+    def _dashboards(self, env: PortalEnvironment) -> None:
+        sizes = self.sizes
+        self.measure(
+            "dashboards",
+            lambda: dashboards.dashboards(
+                env, sizes.dashboards, sizes.dashboard_rounds, sizes.warm_launches, sizes.pool
+            ),
+        )
+
     def _warm(self, env: PortalEnvironment) -> None:
         pool, launches = self.sizes.pool, self.sizes.warm_launches
         self.measure("warm", lambda: launching.warm(env, pool, launches, launches))
         self.measure("processes", lambda: processes.memory(env.portal))
+
+
+def only_dashboards(sizes: Sizes) -> int:
+    run = Run(sizes)
+    with interruptible():
+        run.dashboards()
+    print(*report.summary_lines(run.results), sep="\n")
+    return 1 if run.results.get("failed") else 0
 
 
 def log(text: str) -> None:
@@ -171,11 +200,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--quick", action="store_true", help="few repetitions, in two minutes")
     parser.add_argument(
+        "--only",
+        choices=["dashboards"],
+        help="print the result of this measurement, and write nothing",
+    )
+    parser.add_argument(
         "--render", action="store_true", help="only write the page again, from stored results"
     )
     options = parser.parse_args()
     page = page_path(options.quick)
     file = page.with_suffix("") / "results.json"
+    if options.only:
+        return only_dashboards(QUICK if options.quick else FULL)
     if not options.render:
         sizes = QUICK if options.quick else FULL
         if shortage := machine.shortage(sizes.live):

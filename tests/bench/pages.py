@@ -72,13 +72,14 @@ def _requests(env: PortalEnvironment, sandbox: str) -> dict[str, Request]:
     admin_id = _admin_id(operator, admin, sandbox)
     return {
         "dashboard": _get(browser, "/"),
-        "card poll": _poll(browser, rf"/sandboxes/{sandbox}/card/\?etag=[\w.]+"),
-        "summary poll": _poll(browser, r"/overview/\?etag=[\w.]+"),
+        "card poll": _poll(browser, rf"/sandboxes/{sandbox}/card/\?etag=[\w.]+", sandbox),
+        "dashboard poll": _poll(browser, r"/overview/\?etag=[\w.]+&revision=\w+"),
         "usage poll": _poll(browser, rf"/sandboxes/{sandbox}/usage/\?etag=\d+", sandbox),
         "logs via worker": _get(browser, f"/sandboxes/{sandbox}/logs/?service=api"),
         "sandbox details": _get(browser, f"/sandboxes/{sandbox}/"),
         "history": _get(browser, "/history/"),
         "API list": _get(program, SANDBOXES),
+        "API list, 20 in summary": _get(program, f"{SANDBOXES}?limit=20&view=summary"),
         "API get": _get(program, f"{SANDBOXES}/{sandbox}"),
         "admin list": _get(operator, admin),
         "admin sandbox": _get(operator, f"{admin}{admin_id}/change/"),

@@ -46,6 +46,18 @@ def create_ended_sandboxes(count: int, developers: int) -> None:
     )
 
 
+def create_dashboards(count: int) -> list[str]:
+    """Create users with two running sandboxes each, and return their session cookies."""
+    from tests.harness import bulk_data
+
+    cookies = []
+    for number in range(count):
+        user = User.objects.create(username=f"dashboard-{number}")
+        bulk_data.create_running(2, user)
+        cookies.append(sign_in(user.username))
+    return cookies
+
+
 def run_sweeps(times: int) -> dict[str, Any]:
     """Sweep this many times; return the seconds of each sweep and the errors of all of them.
 

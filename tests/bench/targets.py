@@ -12,6 +12,7 @@ REQUIRED_LIVE = 100
 REQUIRED_ENDED = 100_000
 REQUIRED_WARM_LAUNCHES = 50
 REQUIRED_DUE = 50
+REQUIRED_DASHBOARDS = 1000
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,39 @@ def _gateway(results: Results) -> TargetResult:
     return TargetResult(measured, added <= 1, _contention(results))
 
 
+def _cpu(
+    page: str, limit_ms: float, limit_kb: float | None = None
+) -> Callable[[Results], TargetResult]:
+    """Return the evaluation of a page's mean CPU time, and of its size if that is limited."""
+
+    def evaluate(results: Results) -> TargetResult:
+        rows = [times[page] for times in results["pages"]["by_ended_count"].values()]
+        slowest = max(row["cpu"][0] for row in rows) * 1000
+        measured, met = f"{slowest:.1f} ms", slowest <= limit_ms
+        if limit_kb is not None:
+            largest = max(row["bytes"][0] for row in rows) / 1000
+            measured, met = f"{measured}, {largest:.1f} kB", met and largest <= limit_kb
+        return TargetResult(measured, met, _contention(results))
+
+    return evaluate
+
+
+def _open_dashboards(results: Results) -> TargetResult:
+    measured = results["dashboards"]
+    polls, launches = summary(measured["polls"]), summary(measured["launches"])
+    text = (
+        f"{measured['count']:,} dashboards: p95 of a poll {_ms(polls.p95)} (n = {polls.n}), "
+        f"of a warm launch {_ms(launches.p95)} (n = {launches.n})"
+    )
+    met = polls.p95 <= 0.1 and launches.p95 <= 0.5 and not measured["missed"]
+    if met and measured["count"] < REQUIRED_DASHBOARDS:
+        return TargetResult(text, None, f"{REQUIRED_DASHBOARDS:,} dashboards are required.")
+    cores = f"web used {measured['web_cpu_share']:.2f} cores"
+    return TargetResult(
+        text, met, f"{cores}, and the load generator {measured['own_cpu_share']:.2f}."
+    )
+
+
 WARM = "p50 ≤ 50 ms, p95 ≤ 120 ms, n ≥ 50"
 TARGETS = [
     Target("Warm launch, until the response with state `running`", WARM, _warm("idle")),
@@ -251,6 +285,19 @@ TARGETS = [
     Target("50 sandboxes due at once, removed by one sweep", "≤ 20 s", _expiry),
     Target("Dashboard with 3 cards, server time", "p95 ≤ 30 ms, no query per card", _dashboard),
     Target("Card poll without news", "p95 ≤ 8 ms", _poll),
+    Target("CPU of a dashboard poll without news", "≤ 3 ms", _cpu("dashboard poll", 3)),
+    Target(
+        "CPU and size of an API list, 20 in summary",
+        "≤ 12 ms, ≤ 10 kB",
+        _cpu("API list, 20 in summary", 12, 10),
+    ),
+    Target("CPU of a dashboard with 3 cards", "≤ 15 ms", _cpu("dashboard", 15)),
+    Target("CPU of the history", "≤ 20 ms", _cpu("history", 20)),
+    Target(
+        "1,000 open dashboards with two cards each",
+        "p95 of a poll ≤ 100 ms, of a warm launch beside it ≤ 500 ms",
+        _open_dashboards,
+    ),
     Target("Admin list of 100,000 sandboxes", "p95 ≤ 250 ms", _admin),
     Target("Gateway, added to a request", "p50 ≤ 1 ms above direct TLS", _gateway),
 ]

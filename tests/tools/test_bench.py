@@ -14,6 +14,14 @@ from tests.bench import machine, report, results, targets
 
 pytestmark = pytest.mark.tools
 
+PAGES = (
+    "dashboard",
+    "card poll",
+    "dashboard poll",
+    "history",
+    "API list, 20 in summary",
+    "admin list",
+)
 SAMPLE: results.Results = {
     "quick": False,
     "machine": {"processor": "2 cores, some", "commit": "abc"},
@@ -41,12 +49,22 @@ SAMPLE: results.Results = {
     "pages": {
         "by_ended_count": {
             "3": {
-                page: {"client": [0.005, 0.006], "server": [0.004, 0.005], "cpu": [0.003]}
-                for page in ("dashboard", "card poll", "admin list")
+                page: {
+                    "client": [0.005, 0.006],
+                    "server": [0.004, 0.005],
+                    "cpu": [0.003],
+                    "bytes": [9000],
+                }
+                for page in PAGES
             },
             "100000": {
-                page: {"client": [0.006, 0.007], "server": [0.005, 0.006]}
-                for page in ("dashboard", "card poll", "admin list")
+                page: {
+                    "client": [0.006, 0.007],
+                    "server": [0.005, 0.006],
+                    "cpu": [0.003],
+                    "bytes": [9000],
+                }
+                for page in PAGES
             },
         },
         "queries": {"1": 12, "3": 12},
@@ -71,6 +89,14 @@ SAMPLE: results.Results = {
     },
     "processes": {"web": 120.0, "worker": 90.0, "reaper": 70.0},
     "gateway": {"routes": 500, "through": [0.0003, 0.0004], "direct": [0.0001, 0.0001]},
+    "dashboards": {
+        "count": 1000,
+        "polls": [0.01] * 100,
+        "launches": [0.05] * 20,
+        "missed": 0,
+        "web_cpu_share": 0.5,
+        "own_cpu_share": 0.3,
+    },
 }
 
 
@@ -134,6 +160,15 @@ MISSED = {
     "50 sandboxes due at once, removed by one sweep": {"expiry__seconds": [21.0]},
     "Dashboard with 3 cards, server time": {"pages__queries": {"1": 12, "3": 14}},
     "Card poll without news": {"pages__by_ended_count__3__card poll__client": [0.009, 0.009]},
+    "CPU of a dashboard poll without news": {
+        "pages__by_ended_count__3__dashboard poll__cpu": [0.0031]
+    },
+    "CPU and size of an API list, 20 in summary": {
+        "pages__by_ended_count__3__API list, 20 in summary__bytes": [10001]
+    },
+    "CPU of a dashboard with 3 cards": {"pages__by_ended_count__3__dashboard__cpu": [0.016]},
+    "CPU of the history": {"pages__by_ended_count__3__history__cpu": [0.021]},
+    "1,000 open dashboards with two cards each": {"dashboards__polls": [0.11] * 100},
     "Admin list of 100,000 sandboxes": {
         "pages__by_ended_count__100000__admin list__client": [0.3, 0.3]
     },
