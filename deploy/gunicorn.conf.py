@@ -12,6 +12,7 @@ from typing import Any
 
 MEMORY_DIRECTORIES = (os.environ.get("RUNTIME_DIRECTORY", ""), "/dev/shm")  # noqa: S108 - a private directory is created in it
 """Directories in memory: that of the systemd unit, and Linux's for everyone."""
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 METRICS_PREFIX = "sandbox-portal-metrics-"
 METRICS_BYTES = 32 * 1024 * 1024
 """Free space that the metrics files of all workers need at most."""
@@ -81,9 +82,12 @@ if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 def when_ready(server: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Load before the fork what each worker would otherwise load on its first request."""
+    from django.template.loader import get_template
     from django.urls import get_resolver
 
     get_resolver().url_patterns  # noqa: B018 - imports all views
+    for template in sorted(TEMPLATES.rglob("*.html")):
+        get_template(str(template.relative_to(TEMPLATES)))
     gc.collect()
     gc.freeze()
 
