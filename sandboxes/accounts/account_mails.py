@@ -77,7 +77,7 @@ def _content(email: EmailMessage) -> dict[str, str]:
     return {
         "to": email.to[0],
         "from": email.from_email,
-        "subject": email.subject,
+        "subject": str(email.subject),
         "text": str(email.body),
         "html": html,
     }

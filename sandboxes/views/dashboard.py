@@ -71,7 +71,8 @@ def overview(request: Request) -> HttpResponse:
         return render(request, "sandboxes/_dashboard.html", _context(request))
     news = DashboardNews.find(request, now, shown.getlist("shown"))
     summary_changed = etag != now.etag
-    if not (summary_changed or news or known != revision):
+    is_stale = bool(known) and known != revision
+    if not (summary_changed or news or is_stale):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     context: dict[str, object] = {
         "summary": now,

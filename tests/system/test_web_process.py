@@ -274,7 +274,7 @@ def test_requests_that_wait_leave_threads_for_others(web: Web) -> None:
 
 def test_its_processes_have_no_connection_to_an_engine(web: Web) -> None:
     processes = web.processes()
-    assert len(processes) >= 4, "honcho, gunicorn and its two workers"
+    assert len(processes) >= 3, "gunicorn and its two workers"
     links = [link for pid in processes for link in Path(f"/proc/{pid}/fd").iterdir()]
     held = {str(link.readlink()) for link in links if link.is_symlink()}
     rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()]
