@@ -36,7 +36,7 @@ urlpatterns = [
 
 
 class MonitoringRequest(WSGIRequest):
-    """A request for one of these paths. Nobody is signed in: `/metrics` asks for METRICS_TOKEN."""
+    """A request for one of these paths. No user is signed in: `/metrics` asks for METRICS_TOKEN."""
 
     urlconf = __name__
 

@@ -215,7 +215,6 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # After WhiteNoise, so that static files may be cached.
     "sandboxes.middleware.NoStoreMiddleware",
-    "sandboxes.middleware.CompressAPIMiddleware",
     "sandboxes.middleware.DiskReserveMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",

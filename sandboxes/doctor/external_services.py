@@ -61,7 +61,7 @@ def site_certificate() -> Findings:
     at = datetime.fromtimestamp(expiry, UTC)
     words = f"The certificate at {settings.SITE_URL} is valid until {at:%d %B %Y}."
     if at - clock.now() < RENEW_BEFORE:
-        yield warning(words, "Renew it, and check why that didn't happen by itself.")
+        yield warning(words, "Renew it, and check why that wasn't done automatically.")
     else:
         yield ok(words)
 

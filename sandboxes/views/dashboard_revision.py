@@ -51,7 +51,7 @@ def current_revision(user: User) -> str:
 
 
 def dashboard_revision(live: Sequence[Sandbox], newest_ended: Sandbox | None) -> str:
-    """Return a hash that changes when the dashboard may have; empty if it changes by itself."""
+    """Return a hash that changes when the dashboard may have; empty if it changes on its own."""
     if any(row.state in (*LAUNCHING_STATES, State.DESTROYING) for row in live):
         return ""
     minute = int(clock.now().timestamp()) // COMPLETE_EVERY_SECONDS
