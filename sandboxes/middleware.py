@@ -15,6 +15,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django_structlog.middlewares import RequestMiddleware
 
 from sandboxes.accounts import known_browsers, sessions
 from sandboxes.core import disk_reserve
@@ -95,6 +96,14 @@ class RequestIDMiddleware:
         response = self.get_response(request)
         response.headers["X-Request-ID"] = request_id
         return response
+
+
+class RequestLogMiddleware(RequestMiddleware):  # type: ignore[misc]
+    """Logs requests without their query, which may contain a token."""
+
+    @staticmethod
+    def format_request(request: HttpRequest) -> str:
+        return f"{request.method} {request.path}"
 
 
 class NoStoreMiddleware:

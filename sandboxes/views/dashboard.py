@@ -63,15 +63,15 @@ def dashboard(request: Request) -> HttpResponse:
 def overview(request: Request) -> HttpResponse:
     """Return what an open dashboard polls for: nothing, what changed, or all of it."""
     shown, revision = request.GET, current_revision(request.user)
-    known = shown.get("revision", "")
-    if known and known == revision:
+    known, waits_for_reset = shown.get("revision"), pending_resets.FIELD in shown
+    if known and known == revision and not waits_for_reset:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     now, etag = _get_summary(request), shown.get("etag", "")
     if etag.partition(".")[0] != now.list_etag:
         return render(request, "sandboxes/_dashboard.html", _context(request))
     news = DashboardNews.find(request, now, shown.getlist("shown"))
     summary_changed = etag != now.etag
-    is_stale = bool(known) and known != revision
+    is_stale = known is not None and known != revision
     if not (summary_changed or news or is_stale):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     context: dict[str, object] = {

@@ -192,7 +192,7 @@ def test_monitoring_has_its_own_listener_for_any_host_name(web: Web) -> None:
 
 
 def test_each_line_of_the_log_is_an_object_with_the_id_of_the_request(web: Web) -> None:
-    url = f"http://127.0.0.1:{web.port}/api/v1/limits?secret=in-the-query"
+    url = f"http://127.0.0.1:{web.port}/api/v1/sandboxes?metadata[secret]=in-the-query"
     headers = {"Authorization": f"Bearer {web.token}", "X-Request-ID": "build-4711"}
     assert httpx2.get(url, headers=headers, timeout=20).headers["X-Request-ID"] == "build-4711"
 
@@ -208,8 +208,9 @@ def test_each_line_of_the_log_is_an_object_with_the_id_of_the_request(web: Web) 
     wait_for(lambda: any(line["event"] == "access" for line in logged()), "the line is written")
     mine = logged()
     access = next(line for line in mine if line["event"] == "access")
-    assert (access["method"], access["path"], access["status"]) == ("GET", "/api/v1/limits", 200)
+    assert (access["method"], access["path"], access["status"]) == ("GET", "/api/v1/sandboxes", 200)
     assert any(line.get("user_id") for line in mine)
+    assert "in-the-query" not in web.log.read_text()
 
 
 def test_pages_and_api_are_served_without_calling_the_engine(web: Web) -> None:
