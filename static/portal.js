@@ -232,10 +232,11 @@ document.addEventListener("htmx:afterSettle", () => {
   focusedCardId = null;
 });
 
-// The response to an action on a card must find that card. The next poll asks again.
+// The response to an action must find the card that it is for. The next poll asks again.
 document.addEventListener("htmx:beforeSwap", (event) => {
   const isPoll = event.detail.requestConfig.elt.id === "dashboard-poll";
-  if (isPoll && document.querySelector(".card .htmx-request")) event.detail.shouldSwap = false;
+  const isActing = document.querySelector("#dashboard .htmx-request:not(#dashboard-poll)");
+  if (isPoll && isActing) event.detail.shouldSwap = false;
 });
 
 // --- undo: the request is held back for a few seconds --------------------------------------------

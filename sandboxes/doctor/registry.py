@@ -45,7 +45,7 @@ CHECKS = (
     Check("reaper", workers.reaper),
     Check("alerts", workers.operator_alerts),
     Check("friendbot", stellar.faucet),
-    Check("site certificate", external_services.site_certificate, 15),
+    Check("certificate", external_services.site_certificate, 15),
     Check("mail", external_services.mail, 15),
 )
 

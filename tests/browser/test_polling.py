@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from sandboxes import actions, queue
 from sandboxes.models import ApiToken, Funding, Sandbox
@@ -180,6 +180,26 @@ def test_error_is_shown_on_the_card(page: Page, alice: User, watch: Watch) -> No
     page.locator("summary", has_text="Extend").click()
     actions.extend(sandbox, 30, alice)
     page.get_by_role("button", name="1 h").click()
+    expect(page.get_by_role("alert")).to_contain_text("Already extended")
+
+
+def test_error_is_shown_on_the_card_although_a_poll_came_first(
+    page: Page, alice: User, watch: Watch
+) -> None:
+    sandbox = launch(alice)
+    sign_in(page, alice)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/extend/", hold)
+    page.locator("summary", has_text="Extend").click()
+    with page.expect_request("**/extend/"):
+        page.get_by_role("button", name="1 h").click()
+    actions.extend(sandbox, 30, alice)
+    reload_overview(page)
+    held[0].continue_()
     expect(page.get_by_role("alert")).to_contain_text("Already extended")
 
 
