@@ -98,7 +98,7 @@ class RequestIDMiddleware:
         return response
 
 
-class RequestLogMiddleware(RequestMiddleware):  # type: ignore[misc]
+class RequestLogMiddleware(RequestMiddleware):
     """Logs requests without their query, which may contain a token."""
 
     @staticmethod
