@@ -232,6 +232,14 @@ document.addEventListener("htmx:afterSettle", () => {
   focusedCardId = null;
 });
 
+// A poll leaves the menu open that the user is about to choose from.
+document.addEventListener("htmx:oobBeforeSwap", ({ detail }) => {
+  detail.target.querySelectorAll("details[data-popover][open]").forEach(({ id }) => {
+    const renewed = id && detail.fragment.querySelector(`#${id}`);
+    if (renewed) renewed.open = true;
+  });
+});
+
 // The response to an action must find the card that it is for. The next poll asks again.
 document.addEventListener("htmx:beforeSwap", (event) => {
   const isPoll = event.detail.requestConfig.elt.id === "dashboard-poll";

@@ -60,6 +60,19 @@ def test_a_poll_leaves_typing_and_open_panels_alone(
     expect(page.get_by_label("Name")).to_have_value("half a na")
 
 
+def test_a_poll_that_replaces_a_card_leaves_its_menu_open(
+    page: Page, alice: User, watch: Watch
+) -> None:
+    sandbox = launch(alice, name="checkout")
+    sign_in(page, alice)
+    expect(page.get_by_text("Make your first call")).to_be_visible()
+    page.locator("summary", has_text="Extend").click()
+    actions.read_credentials(sandbox, alice)
+    poll(page, sandbox)
+    expect(page.get_by_text("Make your first call")).to_have_count(0)
+    expect(page.get_by_role("button", name="1 h")).to_be_visible()
+
+
 def test_poll_without_changes_returns_204(page: Page, alice: User, watch: Watch) -> None:
     sandbox = launch(alice, name="checkout")
     sign_in(page, alice)
