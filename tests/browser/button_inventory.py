@@ -331,8 +331,20 @@ BUTTONS = [
     ),
     *(
         Button(f"summary {group.capitalize()}", "explorer", expect_text(f"List {group}"))
-        for group in ("subscribers", "subscriptions", "invoices", "payments")
+        for group in (
+            "subscribers",
+            "subscriptions",
+            "invoices",
+            "payments",
+            "payment methods",
+            "refunds",
+            "events",
+            "webhook endpoints",
+            "webhook deliveries",
+            "faults",
+        )
     ),
+    Button("summary Test clock", "explorer", expect_text("Change the test clock")),
     Button("summary Plans", "explorer", expect_no_text("List plans")),
     Button("button Send", "explorer-start", expect_text("200 OK")),
     Button("button Show as curl", "explorer-start", expect_text("Bearer sk_test_")),
@@ -348,7 +360,18 @@ BUTTONS = [
     Button("link Plans", "explorer-start", expect_text("10 of 12")),
     *(
         Button(f"link {kind}", "explorer-start", expect_text("No rows."))
-        for kind in ("Subscribers", "Subscriptions", "Invoices", "Payments")
+        for kind in (
+            "Subscribers",
+            "Subscriptions",
+            "Invoices",
+            "Payments",
+            "Payment methods",
+            "Refunds",
+            "Events",
+            "Webhook endpoints",
+            "Webhook deliveries",
+            "Faults",
+        )
     ),
     Button("link ROW", "explorer-start", expect_text('"id": "plan_0"')),
     Button("link Use in a request", "explorer-row", expect_text("/v1/plans/{id}"), script=True),
