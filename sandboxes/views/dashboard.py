@@ -42,7 +42,8 @@ def _context(request: Request, form: LaunchForm | None = None) -> dict[str, obje
     live = cards(summary.live, notices, summary.engine)
     return {
         "summary": summary,
-        "revision": summary.revision,
+        # After a launch, the next poll finds it out.
+        "revision": summary.revision if request.method == "GET" else "",
         "blueprints": form.offered,
         "form": form,
         "live": live,

@@ -45,8 +45,10 @@ class DashboardSummary:
 
     @cached_property
     def ended(self) -> list[Sandbox]:
+        # A sandbox that ends between the two queries is shown once.
+        live = {row.pk for row in self.live}
         rows = self.user.sandboxes.ended().order_by("-ended_at", "-id")
-        return list(rows[:MAX_RECENTLY_ENDED])
+        return [row for row in rows[:MAX_RECENTLY_ENDED] if row.pk not in live]
 
     @cached_property
     def shown_ended(self) -> list[Sandbox]:

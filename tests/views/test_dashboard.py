@@ -12,6 +12,7 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.lib import clock
 from sandboxes.models import LaunchLock, Maintenance, Sandbox
+from sandboxes.views.dashboard_summary import DashboardSummary
 from tests.helpers.scenarios import (
     launch,
     reload,
@@ -98,6 +99,16 @@ def test_ended_sandboxes_can_be_dismissed_and_restored(
     launch_and_destroy(alice, "new-one")
     assert "new-one" in text(web.get("/"))
     assert "old-one" in text(clear(web, headers, undo="yes"))
+
+
+def test_a_sandbox_that_ends_while_the_page_is_computed_is_shown_once(alice: User) -> None:
+    sandbox, summary = launch(alice), DashboardSummary(alice)
+    assert summary.live == [sandbox]
+    with run_on_commit():
+        actions.destroy(sandbox, alice)
+    assert reload(sandbox).has_ended
+    assert summary.ended == []
+    assert DashboardSummary(alice).ended == [sandbox]
 
 
 def test_undoing_twice_changes_nothing(web: Client, alice: User) -> None:
