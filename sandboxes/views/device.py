@@ -39,7 +39,7 @@ def device(request: Request) -> HttpResponse:
 
 def _report(request: Request, name: str, *, approved: bool) -> HttpResponse:
     if approved:
-        messages.success(request, f"Approved. Return to the terminal. The token is {name}.")
+        messages.success(request, f"Approved. Return to the terminal. The token is “{name}”.")
     else:
         messages.success(request, "Denied. The client gets no access.")
     return redirect("tokens")
