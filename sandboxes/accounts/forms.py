@@ -84,7 +84,7 @@ class ChangePasswordForm(NewPasswordMixin, AllauthChangePasswordForm):  # type: 
         self.fields["oldpassword"].label = "Current password"
 
 
-class ResetPasswordForm(AllauthResetPasswordForm):  # type: ignore[misc]
+class ResetPasswordForm(AllauthResetPasswordForm):  # type: ignore[misc]  # allauth has no types
     """Ask for a link by email with which to set a new password."""
 
     users: list[User]

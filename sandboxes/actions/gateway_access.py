@@ -52,7 +52,7 @@ OTHER_OWNER = Refusal(HTTPStatus.FORBIDDEN, "The token belongs to another user t
 def owner_only_endpoint(sandbox: Sandbox, label: str) -> str | None:
     """Return the host name of a running sandbox's endpoint that only its owner may open.
 
-    `label` is the endpoint's part of the host name. None if there is no such endpoint now.
+    `label` is the endpoint's part of the host name. None if it no longer exists.
     """
     blueprint = blueprints.find_for_sandbox(sandbox)
     if sandbox.state != State.RUNNING or not blueprint or not names.is_owner_only(blueprint):

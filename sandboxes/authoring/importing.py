@@ -137,7 +137,7 @@ def _fetch(request: Request, target: Path) -> None:
         archives.unpack(path, target, sources.Budget())
     else:
         raise AuthoringError(
-            f"There is no folder or file {path}.",
+            f"{path} doesn't exist, or is neither a folder nor a file.",
             "Name a folder, an archive, or the https address of a git repository.",
         )
 
@@ -154,7 +154,7 @@ def _chosen(fetched: Path, request: Request) -> Path:
         chosen = inside[0] if alone and not find_compose_file(fetched) else fetched
     if find_compose_file(chosen) is None:
         raise AuthoringError(
-            f"There is no Compose file in the source{_known_places(fetched)}.",
+            f"The source has no Compose file{_known_places(fetched)}.",
             "Name its folder with --folder.",
         )
     return chosen

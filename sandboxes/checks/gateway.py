@@ -58,7 +58,7 @@ def check_owner_only(**_: Any) -> list[checks.CheckMessage]:
         return []
     what = f"Others can open sandboxes of {', '.join(guarded)}, which are for their owners only: "
     if not settings.SANDBOX_DOMAIN:
-        what += "there is no gateway (SANDBOX_DOMAIN is empty)."
+        what += "the portal has no gateway (SANDBOX_DOMAIN is empty)."
         hint = "Set up a gateway: docs/gateway.md."
     elif _is_public(settings.SANDBOX_BIND_ADDRESS):
         what += f"ports are published on {settings.SANDBOX_BIND_ADDRESS}, past the gateway."

@@ -12,7 +12,7 @@ class SandboxError(Exception):
 
 
 class NotSignedIn(SandboxError):
-    """There is no address of a portal, or no token for it."""
+    """The portal's address or a token for it is missing."""
 
 
 class PortalUnreachable(SandboxError):
@@ -59,7 +59,7 @@ class Forbidden(ProblemError):
 
 
 class NotFound(ProblemError):
-    """There is no such sandbox, or it belongs to another user (404)."""
+    """The sandbox doesn't exist, or belongs to another user (404)."""
 
 
 class Conflict(ProblemError):
