@@ -19,6 +19,7 @@ from tests.harness.runtimes import (
     shorten_restoration,
     with_service,
 )
+from tests.helpers.wait import wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -180,7 +181,12 @@ def test_the_images_own_command_follows_the_secrets(docker_harness: DockerHarnes
         token = {"/run/secrets/token": File("from memory")}
         spec = with_service(spec, "store", image=name, command=[], files=token, one_shot=True)
         create(docker_harness, spec)
-        assert docker_harness.runtime.logs(spec.id, "store", 5) == "from memory"
+        # The engine stores the last lines shortly after the service has ended.
+        wait_for(
+            lambda: docker_harness.runtime.logs(spec.id, "store", 5) == "from memory",
+            "the service printed its secret",
+            10,
+        )
     finally:
         docker_harness.runtime.destroy(spec.id)
         client.remove_container(source)
