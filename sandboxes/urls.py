@@ -7,11 +7,9 @@ from django.urls import path
 from sandboxes.views import (
     accounts,
     client,
-    dashboard,
     device,
     downloads,
     email_links,
-    explorer,
     gateway,
     history,
     logs,
@@ -22,6 +20,8 @@ from sandboxes.views import (
     webhooks,
     well_known,
 )
+from sandboxes.views.dashboard import views as dashboard
+from sandboxes.views.explorer import views as explorer
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),

@@ -10,7 +10,7 @@ from sandboxes.core import lifecycle
 from sandboxes.core.leases import LEASE_DURATION
 from sandboxes.lib import clock
 from sandboxes.models import LAUNCHING_STATES, LaunchLock, Sandbox, State
-from sandboxes.models.claims import is_due
+from sandboxes.models.abstract.claims import is_due
 from sandboxes.models.sandbox import SandboxQuerySet
 
 

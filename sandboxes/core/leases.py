@@ -8,7 +8,7 @@ from typing import Any
 
 from sandboxes.lib import clock
 from sandboxes.models import Sandbox, State
-from sandboxes.models.claims import LONGEST_LEASE
+from sandboxes.models.abstract.claims import LONGEST_LEASE
 from sandboxes.models.runtime_settings import config
 
 LEASE_DURATION = timedelta(seconds=max(30, 3 * config.SANDBOX_ENGINE_TIMEOUT_SECONDS))

@@ -13,7 +13,7 @@ from enum import StrEnum
 from sandboxes.core.leases import is_leased
 from sandboxes.lib import clock
 from sandboxes.models import DeadlineKind, EndReason, Sandbox, State
-from sandboxes.models.claims import LONGEST_LEASE
+from sandboxes.models.abstract.claims import LONGEST_LEASE
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import ProbeResult, SandboxFacts, ServiceState
 

@@ -3,7 +3,7 @@
 import sandboxes.lib.clock
 from django.db import migrations, models
 
-from sandboxes.models.append_only import trigger_sql
+from sandboxes.models.abstract.append_only import trigger_sql
 
 
 def guard(apps, schema_editor):

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import sandboxes.lib.clock
-import sandboxes.models.invitation
+import sandboxes.models.accounts.invitation
 from django.conf import settings
 from django.db import migrations, models
 
@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('email', models.EmailField(max_length=254)),
                 ('created_at', models.DateTimeField(default=sandboxes.lib.clock.now, editable=False)),
-                ('expires_at', models.DateTimeField(default=sandboxes.models.invitation.default_expiry)),
+                ('expires_at', models.DateTimeField(default=sandboxes.models.accounts.invitation.default_expiry)),
                 ('accepted_at', models.DateTimeField(editable=False, null=True)),
                 ('accepted_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('invited_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),

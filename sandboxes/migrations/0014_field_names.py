@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-from sandboxes.models.append_only import trigger_sql
+from sandboxes.models.abstract.append_only import trigger_sql
 
 TABLE = "sandboxes_auditentry"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import django.db.models.deletion
 import sandboxes.lib.clock
-import sandboxes.models.device_authorization
+import sandboxes.models.accounts.device_authorization
 from django.conf import settings
 from django.db import migrations, models
 
@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('address', models.GenericIPAddressField(editable=False, null=True)),
                 ('decision', models.CharField(blank=True, choices=[('approved', 'approved'), ('denied', 'denied')], editable=False, max_length=8)),
                 ('created_at', models.DateTimeField(default=sandboxes.lib.clock.now, editable=False)),
-                ('expires_at', models.DateTimeField(db_index=True, default=sandboxes.models.device_authorization.default_expiry, editable=False)),
+                ('expires_at', models.DateTimeField(db_index=True, default=sandboxes.models.accounts.device_authorization.default_expiry, editable=False)),
                 ('interval_seconds', models.PositiveSmallIntegerField(default=5, editable=False)),
                 ('polled_at', models.DateTimeField(editable=False, null=True)),
                 ('user', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),

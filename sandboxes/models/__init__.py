@@ -3,11 +3,14 @@
 Only `sandboxes.core.lifecycle` writes `Sandbox.state`.
 """
 
-from sandboxes.models.account_mail import AccountMail
-from sandboxes.models.api_token import ApiToken, Scope
+from sandboxes.models.accounts.account_mail import AccountMail
+from sandboxes.models.accounts.api_token import ApiToken, Scope
+from sandboxes.models.accounts.device_authorization import DeviceAuthorization
+from sandboxes.models.accounts.invitation import Invitation
+from sandboxes.models.accounts.limit_override import LimitOverride
+from sandboxes.models.accounts.preferences import Preferences
 from sandboxes.models.audit_entry import AuditEntry, AuditIsAppendOnly
 from sandboxes.models.blueprint_version import BlueprintVersion
-from sandboxes.models.device_authorization import DeviceAuthorization
 from sandboxes.models.enums import (
     COUNTED_STATES,
     FAILURE_REASONS,
@@ -25,14 +28,11 @@ from sandboxes.models.enums import (
 from sandboxes.models.event import Event
 from sandboxes.models.extension import Extension
 from sandboxes.models.idempotency_key import IdempotencyKey
-from sandboxes.models.invitation import Invitation
 from sandboxes.models.launch_lock import LaunchLock
-from sandboxes.models.limit_override import LimitOverride
 from sandboxes.models.maintenance import Maintenance
 from sandboxes.models.metadata_entry import MetadataEntry
 from sandboxes.models.outcome_count import OutcomeCount, OutcomeCursor
 from sandboxes.models.pool import Pool
-from sandboxes.models.preferences import Preferences
 from sandboxes.models.reserved_port import ReservedPort
 from sandboxes.models.runtime_settings import RuntimeSettings
 from sandboxes.models.sandbox import Sandbox

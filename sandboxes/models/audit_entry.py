@@ -24,7 +24,7 @@ class AuditQuerySet(models.QuerySet["AuditEntry"]):
 class AuditEntry(models.Model):
     """An action of an operator, described in text, so that it outlives accounts and sandboxes.
 
-    Database triggers enforce that entries don't change (`sandboxes.models.append_only`).
+    Database triggers enforce that entries don't change (`sandboxes.models.abstract.append_only`).
     """
 
     at = models.DateTimeField(default=clock.now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandboxes.models.singleton import Singleton
+from sandboxes.models.abstract.singleton import Singleton
 
 
 class LaunchLock(Singleton):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from sandboxes.lib import clock
-from sandboxes.models.singleton import Singleton
+from sandboxes.models.abstract.singleton import Singleton
 
 
 class Maintenance(Singleton):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from sandboxes.models.singleton import Singleton
+from sandboxes.models.abstract.singleton import Singleton
 
 ALL_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """`bucket_start` of the totals since the portal was set up, which never shrink."""

@@ -19,8 +19,8 @@ from django.db import DatabaseError, models
 from django.db.models import Value
 from django.db.models.functions import Cast
 
+from sandboxes.models.abstract.singleton import Singleton
 from sandboxes.models.blueprint_version import BlueprintVersion
-from sandboxes.models.singleton import Singleton
 
 CACHE_SECONDS = 3.0
 """A change is in force in every process within 5 seconds."""

@@ -14,8 +14,8 @@ from django.db.models import F, Q, Value
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
+from sandboxes.models.abstract.claims import ClaimQuerySet
 from sandboxes.models.blueprint_version import BlueprintVersion
-from sandboxes.models.claims import ClaimQuerySet
 from sandboxes.models.enums import (
     COUNTED_STATES,
     NON_TERMINAL,

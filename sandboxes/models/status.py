@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from sandboxes.models.singleton import Singleton
+from sandboxes.models.abstract.singleton import Singleton
 
 
 class EngineStatus(Singleton):

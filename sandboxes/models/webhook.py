@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
-from sandboxes.models.claims import ClaimQuerySet, is_due
+from sandboxes.models.abstract.claims import ClaimQuerySet, is_due
 from sandboxes.models.sandbox import ID_ALPHABET
 
 

@@ -20,7 +20,7 @@ from sandboxes import blueprints
 from sandboxes.core import capacity
 from sandboxes.lib import clock
 from sandboxes.models import EngineStatus, Funding, Maintenance, Pool, Sandbox, State
-from sandboxes.models.claims import LONGEST_LEASE
+from sandboxes.models.abstract.claims import LONGEST_LEASE
 
 if TYPE_CHECKING:
     from sandboxes.blueprints import Blueprint

@@ -17,7 +17,7 @@ from sandboxes.core import factory, launch_queue, lifecycle
 from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
 from sandboxes.models import EndReason, LaunchLock, Pool, Sandbox, State
-from sandboxes.models.claims import LONGEST_LEASE
+from sandboxes.models.abstract.claims import LONGEST_LEASE
 from sandboxes.models.runtime_settings import config
 from sandboxes.pool import policy
 from sandboxes.runtime import RuntimeFailure, get_runtime

@@ -25,7 +25,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.batches import Batch
 from sandboxes.lib.http.retry_after import parse_retry_after
 from sandboxes.models import DeliveryStatus, DisabledReason, Webhook, WebhookDelivery
-from sandboxes.models.claims import is_due
+from sandboxes.models.abstract.claims import is_due
 from sandboxes.models.webhook import TEST_EVENT_TYPE, WebhookQuerySet
 from sandboxes.notifications import emails
 from sandboxes.webhooks import signing

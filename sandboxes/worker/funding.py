@@ -18,7 +18,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
 from sandboxes.lib.batches import Batch
 from sandboxes.models import EventKind, Funding, FundingStatus, Sandbox
-from sandboxes.models.claims import is_due as is_due_at
+from sandboxes.models.abstract.claims import is_due as is_due_at
 from sandboxes.models.sandbox import SandboxQuerySet
 from sandboxes.stellar import (
     MAX_RETRY_AFTER,

@@ -23,7 +23,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
 from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, EventKind, Sandbox, State
-from sandboxes.models.claims import LONGEST_LEASE
+from sandboxes.models.abstract.claims import LONGEST_LEASE
 from sandboxes.runtime import (
     EngineRefused,
     NotReady,

@@ -17,7 +17,7 @@ from django.utils import timezone
 from sandboxes import actions
 from sandboxes.metrics import outcomes
 from sandboxes.models import AuditEntry, OutcomeCount, Sandbox
-from sandboxes.models.append_only import trigger_sql
+from sandboxes.models.abstract.append_only import trigger_sql
 from sandboxes.models.runtime_settings import config as in_force
 from sandboxes.operators import audit
 from tests.harness import bulk_data

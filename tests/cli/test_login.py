@@ -14,7 +14,8 @@ from django.utils.http import urlencode
 from sandboxes.accounts import api_tokens
 from sandboxes.api.device_authorization import GRANT_TYPE
 from sandboxes.lib import clock
-from sandboxes.models import DeviceAuthorization, device_authorization
+from sandboxes.models import DeviceAuthorization
+from sandboxes.models.accounts import device_authorization
 from sandboxes.reaper import housekeeping
 from tests.cli.conftest import COMMAND
 from tests.helpers.wait import wait_for

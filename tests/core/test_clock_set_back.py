@@ -12,7 +12,7 @@ from sandboxes.core import leases
 from sandboxes.doctor import host
 from sandboxes.lib.exceptions import RateLimited
 from sandboxes.models import Funding, Pool, Sandbox, State, Webhook, WebhookDelivery
-from sandboxes.models.claims import LONGEST_LEASE
+from sandboxes.models.abstract.claims import LONGEST_LEASE
 from sandboxes.models.webhook import LONGEST_RETRY_DELAY
 from sandboxes.pool import reconcile
 from sandboxes.runtime import EngineRefused

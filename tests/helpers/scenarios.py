@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.models import Sandbox
-from sandboxes.models.singleton import Singleton
+from sandboxes.models.abstract.singleton import Singleton
 from sandboxes.pool import tasks as pool_tasks
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.worker import provisioning

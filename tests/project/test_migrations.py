@@ -34,7 +34,7 @@ from sandboxes.models import (
     UsageSample,
     WebhookDelivery,
 )
-from sandboxes.models.append_only import trigger_sql
+from sandboxes.models.abstract.append_only import trigger_sql
 from sandboxes.operators import audit
 from sandboxes.reaper.sweep import Sweep
 from tests.harness.databases import allow_deleting_audit_entries

@@ -86,7 +86,7 @@ def read_openapi(source: bytes) -> None:
 
 def read_response(body: bytes) -> None:
     from sandboxes.explorer import ApiResponse
-    from sandboxes.views.explorer_response import RenderedResponse
+    from sandboxes.views.explorer.response import RenderedResponse
 
     response = ApiResponse(200, [], body, complete=True, seconds=0.1)
     assert len(RenderedResponse(response, "GET /", "curl").highlighted) < 5 * MB
@@ -96,7 +96,7 @@ def read_list(body: bytes) -> None:
     from django.template.loader import render_to_string
 
     from sandboxes.explorer import ApiResponse, openapi
-    from sandboxes.views import explorer_tables
+    from sandboxes.views.explorer import tables
 
     columns = {name: {} for name in ("id", "name", "updated_at")}
     rows = {"properties": {"data": {"items": {"properties": columns}}}}
@@ -105,8 +105,8 @@ def read_list(body: bytes) -> None:
     description = openapi.read(source.encode())
     (operation,) = description.lists
     response = ApiResponse(200, [], body, complete=True, seconds=0.1)
-    with mock.patch.object(explorer_tables.explorer, "send", return_value=response):
-        table = explorer_tables.read_table(mock.Mock(), description, operation)
+    with mock.patch.object(tables.explorer, "send", return_value=response):
+        table = tables.read_table(mock.Mock(), description, operation)
     sandbox = SimpleNamespace(public_id="sbx_0000000000000000")
     context = {"table": table, "sandbox": sandbox}
     assert len(render_to_string("sandboxes/_explorer_table.html", context)) < 5 * MB

@@ -68,7 +68,7 @@ def test_the_500_page_works_without_the_database(
     def broken(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("sandboxes.views.dashboard.cards", broken)
+    monkeypatch.setattr("sandboxes.views.dashboard.views.cards", broken)
     web.raise_request_exception = False
     response = web.get("/")
     assert response.status_code == 500

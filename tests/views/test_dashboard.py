@@ -12,7 +12,7 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.lib import clock
 from sandboxes.models import LaunchLock, Maintenance, Sandbox
-from sandboxes.views.dashboard_summary import DashboardSummary
+from sandboxes.views.dashboard.summary import DashboardSummary
 from tests.helpers.scenarios import (
     launch,
     reload,

@@ -17,7 +17,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import EngineStatus, Maintenance, Sandbox, State
 from sandboxes.representations import display
-from sandboxes.views.dashboard_revision import dashboard_revision
+from sandboxes.views.dashboard.revision import dashboard_revision
 from sandboxes.views.sandbox_card import BUSY_POLL_SECONDS, Card, is_transitioning, make_etag
 
 if TYPE_CHECKING:

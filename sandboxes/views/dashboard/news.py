@@ -10,7 +10,7 @@ from django.db.models import prefetch_related_objects
 
 from sandboxes.models import Sandbox
 from sandboxes.views import pending_resets
-from sandboxes.views.dashboard_summary import DashboardSummary
+from sandboxes.views.dashboard.summary import DashboardSummary
 from sandboxes.views.helpers import Request
 from sandboxes.views.sandbox_card import Card, cards
 

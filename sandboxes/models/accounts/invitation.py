@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from sandboxes.lib import clock
-from sandboxes.models.claims import ClaimQuerySet, is_due
+from sandboxes.models.abstract.claims import ClaimQuerySet, is_due
 
 
 def default_expiry() -> datetime:

@@ -8,7 +8,7 @@ from django.db import models
 
 from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
-from sandboxes.models.claims import ClaimQuerySet, is_due
+from sandboxes.models.abstract.claims import ClaimQuerySet, is_due
 
 
 class AccountMailQuerySet(ClaimQuerySet["AccountMail"]):

@@ -19,7 +19,7 @@ from sandboxes.explorer.openapi import Description, Operation
 from sandboxes.lib.exceptions import ServiceError, Unavailable
 from sandboxes.lib.untrusted_json import dumps_pretty, loads
 from sandboxes.models import Sandbox
-from sandboxes.views.explorer_response import highlight_json
+from sandboxes.views.explorer.response import highlight_json
 
 PAGE_SIZE = 10
 MAX_CELL_LENGTH = 60

@@ -17,9 +17,9 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import IdempotencyKeyReused, ServiceError, ValidationFailed
 from sandboxes.models import Sandbox
 from sandboxes.views import pending_resets
-from sandboxes.views.dashboard_news import DashboardNews
-from sandboxes.views.dashboard_revision import current_revision
-from sandboxes.views.dashboard_summary import DashboardSummary
+from sandboxes.views.dashboard.news import DashboardNews
+from sandboxes.views.dashboard.revision import current_revision
+from sandboxes.views.dashboard.summary import DashboardSummary
 from sandboxes.views.forms import LaunchForm
 from sandboxes.views.helpers import Request, login_required_page
 from sandboxes.views.sandbox_card import cards

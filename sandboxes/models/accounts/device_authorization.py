@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 
 from sandboxes.lib import clock
-from sandboxes.models.api_token import Scope
+from sandboxes.models.accounts.api_token import Scope
 
 DEVICE_CODE_LIFETIME = timedelta(minutes=10)
 POLL_SECONDS = 5

@@ -17,8 +17,8 @@ from sandboxes.explorer.openapi import Description, Operation, Parameter
 from sandboxes.lib.exceptions import ServiceError, Unavailable, ValidationFailed
 from sandboxes.lib.untrusted_json import dumps_pretty
 from sandboxes.models import Sandbox
-from sandboxes.views.explorer_response import RenderedResponse
-from sandboxes.views.explorer_tables import read_table
+from sandboxes.views.explorer.response import RenderedResponse
+from sandboxes.views.explorer.tables import read_table
 from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
 from sandboxes.views.request_code import Call, curl
 from sandboxes.views.sandbox_card import Card

@@ -1,0 +1,1 @@
+"""Accounts: what belongs to a user rather than to a sandbox."""

@@ -1,0 +1,1 @@
+"""The dashboard: the page, its polls, and the launch form."""

@@ -1,0 +1,1 @@
+"""The explorer: requests to a sandbox's API and its tables."""
