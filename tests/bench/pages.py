@@ -103,15 +103,16 @@ def _poll(browser: HttpClient, pattern: str, sandbox: str = "") -> Request:
     page again.
     """
     path = ""
+    page_path = f"/sandboxes/{sandbox}/" if sandbox else "/"
+    htmx = {"HX_Request": "true", "HX_Current_URL": page_path}
 
     def send(name: str) -> HttpResponse:
         nonlocal path
         for _ in range(3):
             if path:
-                response = browser.get(path, X_Bench=name, HX_Request="true")
+                response = browser.get(path, X_Bench=name, **htmx)
                 if response.status == 204:
                     return response
-            page_path = f"/sandboxes/{sandbox}/" if sandbox else "/"
             page = html.unescape(browser.get(page_path).body.decode())
             path = re.search(pattern, page)[0]  # type: ignore[index]
         raise RuntimeError(f"{path} always returned news.")

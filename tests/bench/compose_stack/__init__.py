@@ -54,6 +54,7 @@ def compose_stack(engine: APIClient) -> Iterator[ComposeStack]:
     with tempfile.TemporaryDirectory() as folder:
         context = shutil.copytree(HERE, Path(folder) / "context")
         shutil.copy(SQL / "schema.sql", context / "10-schema.sql")
+        shutil.copy(SQL / "events.sql", context / "15-events.sql")
         shutil.copy(SQL / "seed.sql", context)
         output = list(engine.build(path=str(context), tag=IMAGE, rm=True, decode=True))
     if errors := [line["error"] for line in output if "error" in line]:
@@ -80,6 +81,7 @@ def _once(command: list[str], *files: str) -> dict[str, float]:
     port, key = reserve_port(), f"sk_test_{secrets.token_hex(16)}"
     environment = os.environ | {
         "API_KEY": key,
+        "PORTAL_KEY": f"sk_portal_{secrets.token_hex(16)}",
         "DATABASE_PASSWORD": secrets.token_hex(16),
         "API_PORT": str(port),
         "COMPOSE_PROJECT_NAME": f"bench-compose-{secrets.token_hex(4)}",
