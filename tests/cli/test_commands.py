@@ -79,6 +79,8 @@ def test_run_that_is_interrupted_leaves_nothing(
         env=environment,
         stdout=subprocess.PIPE,
         start_new_session=True,
+        # A shell starts background jobs with the signal ignored, and programs inherit that.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
