@@ -71,6 +71,7 @@ def can_sign_in_with_code(user, key: str) -> bool:
     return client.get("/").status_code == 200
 
 
+@pytest.mark.slow
 def test_signing_in_requires_the_totp_code(alice):
     TOTP.activate(alice, KEY)
     assert can_sign_in_with_code(alice, KEY)

@@ -102,6 +102,7 @@ def busy_week() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_overview_is_fast_with_many_past_sandboxes(olga: Any) -> None:
     admin_client = Client()
     admin_client.force_login(olga)

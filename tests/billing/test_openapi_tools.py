@@ -14,7 +14,7 @@ from tests.billing.harness import API_KEY, ApiClient
 from tests.fakes.sandbox_api import billing_document
 from tests.openapi import tools
 
-pytestmark = [pytest.mark.postgres, pytest.mark.openapi]
+pytestmark = [pytest.mark.postgres, pytest.mark.openapi, pytest.mark.slow]
 
 
 def test_the_document_has_no_lint_findings(tmp_path: Path) -> None:

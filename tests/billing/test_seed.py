@@ -177,6 +177,7 @@ COUNTS = {
 DAYS = [datetime(2027, 3, 1, tzinfo=UTC), datetime(2028, 2, 29, 23, 59, 59, tzinfo=UTC)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scenario", "counts"), COUNTS.items())
 def test_a_scenario_has_its_rows_and_no_contradictions(
     connect: Connect, empty_database: str, scenario: str, counts: tuple[int, ...]

@@ -79,6 +79,7 @@ def test_removal_ends_in_time_and_can_be_continued(tmp_path: Path) -> None:
     assert not tmp_path.exists()
 
 
+@pytest.mark.slow
 def test_one_directory_takes_no_time_from_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

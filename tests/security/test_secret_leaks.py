@@ -127,6 +127,7 @@ def written(caplog, capfd) -> Iterator[Callable[[], str]]:
     return read  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 def test_a_lifecycle_leaks_no_secret(life: Life, admin_client, written) -> None:
     life.look(admin_client)
     life.live()

@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests import fuzz
 from tests.stateful.lifecycle import SITE_LIMIT, Lifecycle
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 
 @pytest.fixture

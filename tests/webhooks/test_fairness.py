@@ -18,7 +18,11 @@ from tests.fakes.webhook_receiver import Receiver, create_webhook, last_delivery
 from tests.harness.databases import run_in_threads
 from tests.helpers.wait import wait_for
 
-pytestmark = [pytest.mark.usefixtures("shared_database", "queued_tasks"), pytest.mark.store]
+pytestmark = [
+    pytest.mark.usefixtures("shared_database", "queued_tasks"),
+    pytest.mark.store,
+    pytest.mark.slow,
+]
 
 ATTEMPT_SECONDS = 2.5
 """Duration of an attempt in these tests, after which a webhook counts as slow."""
