@@ -74,13 +74,12 @@ def test_run_that_is_interrupted_leaves_nothing(
     environment: dict[str, str], number: signal.Signals
 ) -> None:
     sleeping = [sys.executable, "-u", "-c", "import time; print('ready'); time.sleep(60)"]
+    # A shell starts background jobs with SIGINT ignored, and programs inherit that.
     with subprocess.Popen(
-        [*COMMAND, "run", "--", *sleeping],
+        ["env", "--default-signal", *COMMAND, "run", "--", *sleeping],
         env=environment,
         stdout=subprocess.PIPE,
         start_new_session=True,
-        # A shell starts background jobs with the signal ignored, and programs inherit that.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
