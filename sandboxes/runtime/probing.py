@@ -1,7 +1,8 @@
 """Probes of published ports: the requests that the portal sends to sandboxes unasked.
 
 Each probe is one request whose body is thrown away. Its traffic must not count as activity, so the
-counter of a sandbox is read again once the services have closed the connections of its probes.
+counter of a sandbox is read again once the services have closed the connections of its probes, and
+their last packets have passed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from time import monotonic
 from urllib.parse import urlsplit
 
 from sandboxes.runtime.contract import ProbeResult, SandboxFacts
@@ -27,7 +29,9 @@ from sandboxes.runtime.specs import HttpCheck, ReadyCheck
 MAX_PARALLEL = 256
 """Connections at a time; a process may have at least 1024 open files."""
 SETTLE_SECONDS = 0.1
-"""Time for the last packets of a closed connection."""
+"""Time for the last packets of a closed connection; as long as some arrive, it starts again."""
+MAX_SETTLE_SECONDS = 0.5
+"""Limit of that time, for a sandbox that others use meanwhile."""
 CLOSE_SECONDS = 0.5
 """How long a service may take to close its end of a connection."""
 MAX_REST_BYTES = 64 * 1024
@@ -91,14 +95,27 @@ async def _probe_all(
 
     async def one_sandbox(sandbox_id: str, chosen: Iterable[Target]) -> ProbeResult:
         found = await asyncio.gather(*(_probe(target, seconds, slots) for target in chosen))
-        await asyncio.sleep(SETTLE_SECONDS)
+        traffic = await _settled(lambda: read_traffic(sandbox_id))
         problems = sorted((one for one in found if one.problem), key=lambda one: one.responded)
-        return replace(
-            problems[0] if problems else ProbeResult(), traffic_bytes=read_traffic(sandbox_id)
-        )
+        return replace(problems[0] if problems else ProbeResult(), traffic_bytes=traffic)
 
     results = await asyncio.gather(*(one_sandbox(*one) for one in sandboxes.items()))
     return dict(zip(sandboxes, results, strict=True))
+
+
+async def _settled(read: Callable[[], int | None]) -> int | None:
+    """Return the counter once it no longer changes, or after `MAX_SETTLE_SECONDS`.
+
+    On a busy machine, the last packets of a probe are late, and would count as activity.
+    """
+    ends_at = monotonic() + MAX_SETTLE_SECONDS
+    latest = read()
+    while True:
+        before = latest
+        await asyncio.sleep(SETTLE_SECONDS)
+        latest = read()
+        if latest == before or monotonic() > ends_at:
+            return latest
 
 
 async def _probe(target: Target, seconds: float, slots: asyncio.Semaphore) -> ProbeResult:

@@ -291,8 +291,12 @@ def test_requests_to_the_sandbox_are_activity_and_viewing_it_is_not(
         console.sweep()
         return str(client.get(path).json()["idle_expires_at"])
 
+    def is_quiet() -> bool:
+        return len({idle_expires_at() for _ in range(3)}) == 1
+
+    # On a busy machine, packets of earlier requests may pass after the first sweep.
+    wait_for(is_quiet, "three sweeps in a row find no activity", 30)
     before = idle_expires_at()
-    assert idle_expires_at() == before
     httpx2.get(f"{shared['endpoints']['api']}/healthz")
     assert idle_expires_at() > before
 
