@@ -30,8 +30,9 @@ class PortalStatus:
 
         Processes are stopped to restore a backup, so the restored pool is checked before a claim.
         """
-        was_set_back = clock.now() < STARTED_AT
-        is_new = self.last_sweep_at is None or self.last_sweep_at >= STARTED_AT
+        now = clock.now()
+        was_set_back, latest = now < STARTED_AT, now + clock.TOLERANCE
+        is_new = self.last_sweep_at is None or STARTED_AT <= self.last_sweep_at <= latest
         return self.engine_reachable and (is_new or was_set_back)
 
     @classmethod

@@ -11,6 +11,7 @@ from django.utils.formats import date_format
 from django.utils.http import urlencode
 
 from sandboxes import blueprints
+from sandboxes.lib import clock
 from sandboxes.metrics.health import WORKER_OVERDUE_AFTER
 from sandboxes.models import Sandbox, State
 from sandboxes.models.runtime_settings import config
@@ -104,8 +105,10 @@ def _reaper(overview: OperatorOverview) -> Iterator[Alert]:
         message = "The reaper hasn't run; nothing will expire. Start it, or run it from cron."
         yield _sweep_alert("reaper", message, is_outage=True)
     elif overview.is_sweep_overdue:
-        minutes = overview.sweep_age // timedelta(minutes=1)
-        message = f"The last sweep was {minutes} min ago; nothing expires until the next."
+        minutes = abs(overview.sweep_age) // timedelta(minutes=1)
+        is_past = overview.sweep_age > timedelta()
+        when = "ago" if is_past else "in the future, so the clock was changed"
+        message = f"The last sweep was {minutes} min {when}; nothing expires until the next."
         yield _sweep_alert("reaper", message, is_outage=True)
     elif overview.sweep.expiration_limit_exceeded:
         page = _settings_page()
@@ -135,11 +138,13 @@ def _engine(overview: OperatorOverview) -> Iterator[Alert]:
 
 def _stuck(overview: OperatorOverview) -> Iterator[Alert]:
     limit = timedelta(seconds=config.SANDBOX_PROVISION_TIMEOUT_SECONDS) + STUCK_AFTER
-    waiting = [row for row in overview.pending if overview.now - row.created_at > STUCK_AFTER]
+    waiting = [
+        row for row in overview.pending if clock.is_older(row.created_at, overview.now, STUCK_AFTER)
+    ]
     provisioning = [
         row
         for row in overview.live
-        if row.state == State.PROVISIONING and overview.now - row.created_at > limit
+        if row.state == State.PROVISIONING and clock.is_older(row.created_at, overview.now, limit)
     ]
     if stuck := waiting + provisioning:
         message = f"{_count(stuck)} stuck while launching. Is a worker running?"

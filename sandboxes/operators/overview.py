@@ -207,7 +207,7 @@ class OperatorOverview:
 
     @property
     def is_sweep_overdue(self) -> bool:
-        return self.sweep_age is None or self.sweep_age > SWEEP_OVERDUE_AFTER
+        return self.sweep_age is None or abs(self.sweep_age) > SWEEP_OVERDUE_AFTER
 
     @property
     def worker_age(self) -> timedelta | None:

@@ -65,6 +65,15 @@ def test_a_missing_or_late_sweep_is_an_alert(admin_client, clock):
     assert raised() == {}
 
 
+def test_times_that_a_clock_set_back_left_in_the_future_are_alerts(alice, clock):
+    request(alice)
+    sweep_without_worker()
+    clock.forward(minutes=-60)
+
+    assert "60 min in the future, so the clock was changed" in raised()["reaper"].message
+    assert "1 sandbox stuck" in raised()["stuck"].message
+
+
 def test_a_worker_that_does_not_respond_is_an_outage(admin_client):
     sweep()
     alert = raised(worker_seen=timedelta(seconds=60))["worker"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from sandboxes.core import portal_status
-from sandboxes.models import EndReason, Sandbox, State
+from sandboxes.models import EndReason, Sandbox, State, SweepStatus
 from sandboxes.worker import tasks as worker_tasks
 from tests.helpers.scenarios import (
     pooled,
@@ -89,6 +90,10 @@ def test_a_message_that_was_left_after_the_restore_retires_its_sandbox(alice, wa
 
 def test_nothing_is_claimed_before_a_sweep_has_run_since_the_start(alice, monkeypatch, waiting):
     monkeypatch.setattr(portal_status, "STARTED_AT", timezone.now())
+    assert request(alice).state == State.PENDING
+
+    # The clock was ahead when the backup was made.
+    SweepStatus.store(last_sweep_at=timezone.now() + timedelta(hours=1))
     assert request(alice).state == State.PENDING
 
     sweep()
