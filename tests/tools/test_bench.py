@@ -77,8 +77,14 @@ SAMPLE: results.Results = {
         "mb_per_sandbox": [30.0, 31.0],
         "services": {"api": [13.0, 14.0], "db": [17.0, 17.0]},
         "sweeps": [
-            {"live": 10, "seconds": [0.2, 0.1], "errors": [], "calls": ["GET /info"]},
-            {"live": 100, "seconds": [0.5, 0.4], "errors": [], "calls": ["GET /info"]},
+            {
+                "live": live,
+                "seconds": [0.5, 0.4],
+                "cpu_seconds": [0.2, 0.09, 0.08],
+                "errors": [],
+                "calls": ["GET /info"],
+            }
+            for live in (10, 100)
         ],
     },
     "expiry": {"due": 50, "seconds": [12.0], "errors": [], "left": 0},
@@ -157,6 +163,7 @@ MISSED = {
     "Sweep over 100 live and 100,000 ended sandboxes": {
         "density__sweeps__1__calls": ["GET /info"] * 2
     },
+    "CPU of a sweep over 100 live sandboxes": {"density__sweeps__1__cpu_seconds": [0.2, 0.16]},
     "50 sandboxes due at once, removed by one sweep": {"expiry__seconds": [21.0]},
     "Dashboard with 3 cards, server time": {"pages__queries": {"1": 12, "3": 14}},
     "Card poll without news": {"pages__by_ended_count__3__card poll__client": [0.009, 0.009]},
@@ -202,6 +209,7 @@ def test_results_with_too_few_repetitions_are_inconclusive() -> None:
         "Warm launch, until the response with state `running`",
         "Concurrent sandboxes",
         "Sweep over 100 live and 100,000 ended sandboxes",
+        "CPU of a sweep over 100 live sandboxes",
     }
 
 
