@@ -39,7 +39,7 @@ def seconds_until(condition):
 alice, crowd = (
     User.objects.create_user(name, f"{name}@example.com") for name in ("alice", "crowd")
 )
-waiting = create_running(200, crowd)
+waiting = create_running(400, crowd)
 Sandbox.objects.update(funding=Funding.PENDING, funding_due_at=timezone.now())
 for sandbox in waiting:
     worker_tasks.fund.delay(sandbox.public_id)
@@ -105,7 +105,7 @@ def installation(hung: str, tmp_path: Path) -> Iterator[Installation]:
 def test_launches_warnings_and_removals_are_taken_up_while_everything_else_hangs(
     installation: Installation, hung: str
 ) -> None:
-    """With 200 sandboxes waiting for a friendbot that hangs, within a second."""
+    """With 400 sandboxes waiting for a friendbot that hangs, within a second."""
     script = HUNG_AND_THEN.replace("HUNG_URL", repr(f"{hung}/hook"))
     taken = json.loads(installation.console.run(script).splitlines()[-1])
     assert set(taken) == {"launch", "warning", "removal"}
