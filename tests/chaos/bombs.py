@@ -1,7 +1,8 @@
 """Bombs for a portal in use: responses that make a careless reader take all memory or time.
 
 The API of one developer's sandbox sends them to the explorer, its services write them to their
-logs, and webhook endpoints answer with them. Another developer's requests are timed meanwhile.
+logs, answer readiness checks and probes with them, and webhook endpoints answer with them. Another
+developer's requests are timed meanwhile.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
 from urllib.parse import urlencode
 
-from sandboxes.models import Sandbox, WebhookDelivery
+from sandboxes.models import Sandbox, State, SweepStatus, WebhookDelivery
+from sandboxes.reaper import tasks as reaper_tasks
+from tests.bench import processes
 from tests.bench.http_client import HttpClient
-from tests.bench.memory import of_processes
 from tests.bench.portal_tasks import sign_in
-from tests.chaos.environment import ChaosEnvironment
+from tests.chaos.environment import ChaosEnvironment, add_blueprint
 from tests.chaos.portal_process import SANDBOXES, ChaosPortal, running_chaos_portal
 from tests.fakes.streaming_server import RESPONSES, answering_server, streaming_server
 from tests.helpers.wait import wait_for
@@ -28,6 +30,9 @@ from tests.security.bombs import openapi_bombs, page_bombs
 LOG_FLOOD = "head -c 4000000 /dev/zero | tr '\\0' A > /proc/1/fd/1"
 MEASURED = ("web", "worker")
 CSRF_TOKEN = "a" * 32
+HOSTILE_RESPONSES = ("nothing", "status", "headers", "body", "trickle")
+"""How services of the blueprint `hostile` answer each request; the first two are never ready."""
+SWEEPS = 3
 USUAL_DOCUMENT = {
     "openapi": "3.1.0",
     "paths": {
@@ -55,7 +60,9 @@ def run(env: ChaosEnvironment) -> dict[str, object]:
         "WEBHOOK_ALLOW_PRIVATE": "on",
         "WEBHOOK_ALLOW_HTTP": "on",
         "API_CALLS_PER_MINUTE": "100000",
+        "SANDBOX_PROVISION_TIMEOUT_SECONDS": "15",
     }
+    add_blueprint(env.var, "hostile", env.image)
     with running_chaos_portal(env, MEASURED, **settings) as portal:
         alice, bob = portal.api_client("alice"), portal.api_client("bob")
         first, second = (sandbox["id"] for sandbox in portal.launch(alice, 2))
@@ -76,6 +83,8 @@ def run(env: ChaosEnvironment) -> dict[str, object]:
                 threads.submit(answer_webhooks, portal),
             ]
             counts = [lane.result() for lane in lanes]
+            # Sweeps restore the addresses that the explorer's lanes have replaced.
+            counts.append(probe_services(portal))
         return {
             "bombs": sum(counts),
             "idle_mb": idle,
@@ -88,7 +97,7 @@ def run(env: ChaosEnvironment) -> dict[str, object]:
 
 def memory(portal: ChaosPortal) -> dict[str, float]:
     with suppress(OSError):
-        sizes = of_processes(portal.portal)
+        sizes = processes.memory(portal.portal)
         return {name: round(sizes[name], 1) for name in MEASURED}
     return dict.fromkeys(MEASURED, 0.0)  # A process ended while it was measured.
 
@@ -149,6 +158,32 @@ def session(portal: ChaosPortal, username: str) -> HttpClient:
     cookies = f"sessionid={sign_in(username)}; csrftoken={CSRF_TOKEN}"
     address = ("127.0.0.1", portal.portal.port)
     return HttpClient(*address, timeout=60, Cookie=cookies, X_CSRFToken=CSRF_TOKEN)
+
+
+# Readiness checks and probes
+
+
+def probe_services(portal: ChaosPortal) -> int:
+    """Launch sandboxes that answer the worker's checks with bombs, and let it sweep over them."""
+    dave = portal.api_client("dave")
+    for response in HOSTILE_RESPONSES:
+        options = {"blueprint": "hostile", "parameters": {"response": response}}
+        assert dave("POST", SANDBOXES, options).status == 201
+    hostile = Sandbox.objects.filter(blueprint="hostile")
+    starting = hostile.filter(state__in=(State.PENDING, State.PROVISIONING))
+    wait_for(lambda: not starting.exists(), "no hostile sandbox is starting", 120, 0.2)
+    ready = set(hostile.running().values_list("parameters__response", flat=True))
+    assert ready == set(HOSTILE_RESPONSES[2:]), ready
+    for _ in range(SWEEPS):
+        before = SweepStatus.current().last_sweep_at
+        reaper_tasks.sweep.delay()
+        wait_for(
+            lambda before=before: SweepStatus.current().last_sweep_at != before,
+            "the worker has swept",
+            60,
+            0.2,
+        )
+    return len(HOSTILE_RESPONSES) + SWEEPS * len(ready)
 
 
 # The explorer

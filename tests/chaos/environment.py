@@ -26,7 +26,6 @@ from tests.helpers.wait import wait_for
 
 UNRELATED = "chaos-unrelated-to"
 """Label of objects that the portal must not touch."""
-BLUEPRINT = Path(__file__).with_name("tiny.yaml")
 OBJECT_KINDS = ("containers", "networks", "volumes")
 SETTLE_SECONDS = 0.5
 """Time in which the engine finishes calls whose client was killed."""
@@ -41,6 +40,8 @@ class ChaosEnvironment:
     proxy: DockerProxy
     engine: APIClient
     """A client of the engine that bypasses the proxy."""
+    image: str
+    """The image of all services."""
     daemon: Daemon | None = None
     """The engine's daemon, if the experiment has its own engine."""
     cluster: Cluster | None = None
@@ -154,13 +155,23 @@ def prepared_environment(
         # Entered before the proxy, so that the clean-up runs after the proxy has stopped.
         stack.enter_context(cleaned_up(client, instance))
         proxy = stack.enter_context(run_docker_proxy(var / "engine.sock", engine))
-        yield ChaosEnvironment(var, instance, proxy, client, daemon, cluster)
+        yield ChaosEnvironment(var, instance, proxy, client, image, daemon, cluster)
+
+
+def blueprints(var: Path) -> Path:
+    return var / "blueprints"
+
+
+def add_blueprint(var: Path, name: str, image: str) -> None:
+    """Add the blueprint of this name, from its file next to this module, before a portal starts."""
+    text = Path(__file__).with_name(f"{name}.yaml").read_text()
+    folder = blueprints(var) / name
+    folder.mkdir(parents=True)
+    (folder / "compose.yaml").write_text(text.replace("${IMAGE}", image))
 
 
 def settings(var: Path, instance: str, image: str) -> dict[str, str]:
-    blueprint = var / "blueprints" / "tiny" / "compose.yaml"
-    blueprint.parent.mkdir(parents=True)
-    blueprint.write_text(BLUEPRINT.read_text().replace("${IMAGE}", image))
+    add_blueprint(var, "tiny", image)
     return {
         "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
         "VAR_DIR": str(var),
@@ -169,7 +180,7 @@ def settings(var: Path, instance: str, image: str) -> dict[str, str]:
         "SANDBOX_INSTANCE": instance,
         "SANDBOX_RUNTIME": "docker",
         "DOCKER_HOST": f"unix://{var}/engine.sock",
-        "SANDBOX_BLUEPRINTS_DIR": str(blueprint.parent.parent),
+        "SANDBOX_BLUEPRINTS_DIR": str(blueprints(var)),
         "SANDBOX_DEFAULT_BLUEPRINT": "tiny",
         "SANDBOX_POOL_SIZE": "0",
         "SANDBOX_MAX_PER_USER": "500",
