@@ -58,6 +58,23 @@ def test_a_hanging_engine_times_out(docker_harness: DockerHarness, tmp_path: Pat
         assert time.monotonic() - began < TIME_LIMIT
 
 
+def test_a_removal_waits_for_the_networks_that_others_remove(
+    docker_harness: DockerHarness, tmp_path: Path
+) -> None:
+    """The engine removes one at a time, so calls of parallel sweeps take longer than others."""
+    sandbox, path, timeout = docker_harness.spec().id, tmp_path / "engine.sock", 1.5
+    docker_harness.add_orphan(sandbox)
+
+    def wait_in_line(call: Call) -> None:
+        if call.request.startswith("DELETE") and "/networks/" in call.request:
+            time.sleep(timeout + 0.5)
+
+    with run_docker_proxy(path) as proxy:
+        proxy.fault_for = wait_in_line
+        docker_harness.new_runtime(engine_url=f"unix://{path}", timeout=timeout).destroy(sandbox)
+    assert docker_harness.remaining() == []
+
+
 @pytest.mark.parametrize("request_line", ["/networks/create", "/containers/create"])
 def test_the_next_attempt_reuses_what_the_engine_created_too_late(
     docker_harness: DockerHarness, tmp_path: Path, request_line: str

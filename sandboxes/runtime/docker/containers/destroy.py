@@ -17,7 +17,8 @@ from sandboxes.runtime.docker.names import Names
 MAX_ATTEMPTS = 6
 PAUSE_SECONDS = 0.15
 REMOVAL_TIMEOUT_FACTOR = 3
-"""Killing a container that writes a lot may take longer than other calls."""
+"""Killing a container that writes a lot may take longer than other calls, and the engine removes
+networks one after the other: parallel sweeps and workers wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ class Destroyer:
 
     def remove_network(self, network_id: str) -> None:
         """Remove a network to which nothing is attached."""
-        with self.engine.calling("remove the sandbox's network") as client:
+        with self.engine.calling(
+            "remove the sandbox's network", timeout_factor=REMOVAL_TIMEOUT_FACTOR
+        ) as client:
             ignore_gone(partial(client.remove_network, network_id))
 
     def _remove_volume(self, name: str) -> None:
