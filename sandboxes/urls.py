@@ -8,6 +8,7 @@ from sandboxes.views import (
     accounts,
     client,
     device,
+    documentation,
     downloads,
     email_links,
     gateway,
@@ -48,6 +49,7 @@ urlpatterns = [
         "sandboxes/<str:public_id>/openapi.json", downloads.specification, name="download-openapi"
     ),
     path("sandboxes/<str:public_id>/api/", explorer.explorer, name="explorer"),
+    path("sandboxes/<str:public_id>/api/reference/", explorer.reference, name="api-reference"),
     path("sandboxes/<str:public_id>/api/send/", explorer.send, name="explorer-send"),
     path(
         "sandboxes/<str:public_id>/open/<str:label>/", gateway.open_endpoint, name="open-endpoint"
@@ -65,6 +67,14 @@ urlpatterns = [
     path("cli/", client.client_page, name="client"),
     path("cli/<str:name>", client.client_file, name="client-package"),
     path("device/", device.device, name="device"),
+    path("docs/", documentation.start, name="docs"),
+    path("docs/search/", documentation.search, name="docs-search"),
+    path(
+        "docs/operators/<path:operators_page>/",
+        documentation.operators_page,
+        name="docs-operators",
+    ),
+    path("docs/<path:page>/", documentation.page, name="docs-page"),
     path("favicon.ico", well_known.favicon, name="favicon"),
     path("logo", well_known.logo, name="logo"),
     path("robots.txt", well_known.robots, name="robots"),

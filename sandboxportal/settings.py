@@ -479,7 +479,11 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", str(VAR_DIR / "static")))
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [
+    BASE_DIR / "static",
+    # The pictures of the documentation.
+    *((f"docs/{name}", BASE_DIR / "docs" / name) for name in ("performance", "screenshots")),
+]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from sandboxes.api import launch, limits, observability, problems, webhooks
 from sandboxes.api.auth import READ
-from sandboxes.api.openapi import PortalAPI
+from sandboxes.api.openapi import PortalAPI, ReferencePage
 
 __all__ = ["api"]
 
@@ -29,6 +29,7 @@ api = PortalAPI(
     ),
     urls_namespace="api",
     auth=READ,
+    docs=ReferencePage(),
     servers=[{"url": "/", "description": "This portal"}],
     openapi_extra={
         "info": {

@@ -7,10 +7,12 @@ from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, re_path
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
+from ninja.openapi.docs import DocsBase
 from ninja.openapi.schema import OpenAPISchema
 
 from sandboxes.api import problems
@@ -52,6 +54,16 @@ def responses(status: int, body: Any, *failures: int) -> dict[int, Any]:
     """Return the `response` of an operation: success, these problems, and the common ones."""
     codes = sorted({*failures, *COMMON_STATUSES})
     return {status: body} | {code: PROBLEM_SCHEMAS.get(code, schemas.Problem) for code in codes}
+
+
+class ReferencePage(DocsBase):
+    """The document as a page of the portal."""
+
+    def render_page(self, request: HttpRequest, api: NinjaAPI, **path: Any) -> HttpResponse:
+        """Show all operations, which a signed-in user may try."""
+        url = self.get_openapi_url(api, path)
+        context = {"title": "Portal API", "specification_url": url}
+        return render(request, "documentation/api_reference.html", context)
 
 
 class PortalAPI(NinjaAPI):

@@ -103,11 +103,17 @@ def _first_calls(
     if not access.is_complete:
         return
     describes_json = bool(blueprint.endpoints[first.endpoint].openapi or first.answer is not None)
-    headers = [(TOKEN_HEADER, "YOUR_API_TOKEN")] if card.is_owner_only else []
-    call = Call(first.method, first.path, headers, body_text(first.body), describes_json)
+    call = Call(
+        first.method, first.path, portal_headers(card), body_text(first.body), describes_json
+    )
     yield Snippet("curl", "curl", "", curl(call, access))
     yield Snippet("python", "Python", "No dependencies.", python(call, access))
     yield Snippet("javascript", "JavaScript", "Node.js or browser.", javascript(call, access))
+
+
+def portal_headers(card: Card) -> list[tuple[str, str]]:
+    """Return the header that the gateway requires if only the owner may call the sandbox."""
+    return [(TOKEN_HEADER, "YOUR_API_TOKEN")] if card.is_owner_only else []
 
 
 def _database_commands(

@@ -170,6 +170,8 @@ def create_environment() -> AccessEnvironment:
             "host_label": f"{sandbox.public_id.replace('_', '-')}--api",
             "label": "api",
             "name": client.build().name,
+            "page": "api",
+            "operators_page": "operations",
             "pk": token.pk,
             "key": EmailConfirmationHMAC(_new_email_address()).key,
             "uidb36": user_pk_to_url_str(owner),

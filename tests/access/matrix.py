@@ -80,6 +80,7 @@ PORTAL = {
     "sandboxes/<public_id>/usage/": rule(GET=OWNER_REDIRECTED),
     "sandboxes/<public_id>/openapi.json": rule(GET=OWNER_REDIRECTED),
     "sandboxes/<public_id>/api/": rule(GET=OWNER_ONLY),
+    "sandboxes/<public_id>/api/reference/": rule(GET=OWNER_ONLY),
     "sandboxes/<public_id>/api/send/": rule(GET=OWNER_REDIRECTED, POST=OWNER_ONLY),
     "sandboxes/<public_id>/relaunch/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/credentials/env/": rule(POST=OWNER_ONLY),
@@ -100,6 +101,10 @@ PORTAL = {
     "cli/": rule(GET=ANYONE),
     "cli/<name>": rule(GET=ANYONE, cacheable=True),
     "device/": rule(GET=SIGNED_IN, POST=SIGNED_IN),
+    "docs/": rule(GET=ANYONE, POST="login 200 200 200"),
+    "docs/search/": rule(GET=ANYONE),
+    "docs/operators/<operators_page>/": rule(GET="login 403 403 200"),
+    "docs/<page>/": rule(GET=ANYONE),
     "tokens/": rule(GET=SIGNED_IN, POST=SIGNED_IN, data={"name": "ci", "scope": "all"}),
     "tokens/<pk>/revoke/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
 }
@@ -254,7 +259,9 @@ ADMIN = {
 }
 
 MODELS = r"admin/\w+/\w+/"
-ADDED_BY_OPERATORS = r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride))/"
+ADDED_BY_OPERATORS = (
+    r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride))/"
+)
 CHANGED_BY_OPERATORS = (
     r"admin/(auth/group|auth/user|sandboxes/(limitoverride|maintenance|pool|runtimesettings))/"
 )

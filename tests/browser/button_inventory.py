@@ -28,6 +28,7 @@ from tests.browser.interactions import (
     fill_setup_code,
     open_log_and_add_line,
     record_downloads,
+    stub_gateway,
     stub_github,
     use_phone_width,
 )
@@ -54,6 +55,8 @@ PLACEHOLDERS = [
     (r"\d\d:\d\d", "TIME"),
     (NAMES, "NAME"),
     (r"\bplan_\d+\b", "ROW"),
+    # Operators have the same menu as users.
+    (r"olga@example", "alice@example"),
     (r"^(Copy|Last log lines) .+", r"\1 …"),
 ]
 """Patterns for the variable parts of labels, and their placeholders in the list."""
@@ -257,6 +260,10 @@ BUTTONS = [
     ),
     Button("link Try the API", "first-call", expect_path(r"/sandboxes/sbx_\w+/api/$")),
     Button("button Copy …", "dashboard", expect_copied, script=True),
+    Button("button Open", "open-endpoint", expect_text("Opened"), stub_gateway),
+    Button("button Search", "docs-own", expect_path("/docs/search/")),
+    Button("button Fill in its URL and key", "docs-own", expect_text("Bearer sk_test_")),
+    Button("summary On this page", "docs-page", expect_text("Idempotency and waiting")),
     Button("button Keep alive", "dashboard", expect_text("Idle timer reset to 30 minutes.")),
     Button("summary Extend", "dashboard", expect_text("Extend by (one time)")),
     Button(

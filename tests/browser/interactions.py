@@ -129,6 +129,11 @@ def stub_github(page: Page) -> None:
     page.route("https://github.com/**", lambda route: route.fulfill(body="The stub of GitHub"))
 
 
+def stub_gateway(page: Page) -> None:
+    """Answer requests to sandboxes' host names without a gateway."""
+    page.route("https://*.sandboxes.example.net/**", lambda route: route.fulfill(body="Opened"))
+
+
 def expect_launched(page: Page) -> None:
     expect(page.get_by_role("article").get_by_text("Running", exact=True).first).to_be_visible()
 

@@ -6,13 +6,16 @@ from datetime import timedelta
 from functools import cache
 from io import StringIO
 from math import sin
+from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount
+from django.conf import settings
 from django.core.management import call_command
 from django.db import transaction
 from django.db.models import F
@@ -39,6 +42,7 @@ from sandboxes.preparation import client
 from sandboxes.runtime import EngineUnreachable
 from tests.conftest import PASSWORD
 from tests.fakes.sandbox_api import SandboxApi, start_sandbox_api, with_api_address
+from tests.gateway.owner_only import owner_only_blueprint
 from tests.helpers.scenarios import (
     launch,
     reload,
@@ -297,6 +301,28 @@ def with_api(alice: User, runtime: MemoryRuntime) -> Sandbox:
 @cache
 def _api() -> SandboxApi:
     return start_sandbox_api()
+
+
+OWNER_ONLY_FOLDER = Path(settings.VAR_DIR) / "owner-only"
+OWNER_ONLY = {
+    "SANDBOX_DOMAIN": "sandboxes.example.net",
+    "SANDBOX_BLUEPRINTS_DIR": OWNER_ONLY_FOLDER / "blueprints",
+    "SANDBOX_DEFAULT_BLUEPRINT": "tiny",
+}
+"""Settings for `owner_only`."""
+
+
+def owner_only(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Launch a sandbox that only its owner may open."""
+    owner_only_blueprint(SimpleNamespace(), OWNER_ONLY_FOLDER)
+    with override_settings(**OWNER_ONLY):
+        return aged(launch(alice, name="checkout-tests"), 8)
+
+
+def credentials_read(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    sandbox = new(alice, runtime)
+    actions.read_credentials(sandbox, alice)
+    return sandbox
 
 
 def with_a_token(alice: User, runtime: MemoryRuntime) -> None:

@@ -9,6 +9,7 @@ from django.test import Client
 
 from sandboxes.models import Sandbox
 from tests.browser.conftest import sign_in
+from tests.browser.test_page_states import APPEARANCES
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -24,6 +25,15 @@ def test_docs_show_every_operation(page: Page) -> None:
     described_parts = [*described["paths"].values(), *described["webhooks"].values()]
     operations = sum(len(part) for part in described_parts)
     assert page.locator(".opblock").count() == operations
+
+
+def test_the_reference_is_accessible_in_every_appearance(page: Page) -> None:
+    page.goto("/api/v1/docs")
+    page.locator("#operations-Sandboxes-launch_sandbox").get_by_role("button").first.click()
+    page.get_by_role("button", name="Try it out").wait_for()
+    for appearance in APPEARANCES:
+        assert appearance.severe_violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= appearance.width
 
 
 def test_signed_in_user_executes_a_launch(page: Page, alice: User) -> None:

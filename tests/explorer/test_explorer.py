@@ -229,6 +229,17 @@ def test_viewing_the_command_with_the_key_is_recorded(
     assert event_kinds(sandbox).count("credentials_read") == 1
 
 
+def test_the_command_has_the_header_that_the_gateway_requires(
+    web: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = "Portal-Token: YOUR_API_TOKEN"
+    assert (
+        header not in send(web, sandbox, "createPlan", body="{}", **{"as": "curl"}).content.decode()
+    )
+    monkeypatch.setattr("sandboxes.gateway.names.is_owner_only", lambda _: True)
+    assert header in send(web, sandbox, "createPlan", body="{}", **{"as": "curl"}).content.decode()
+
+
 def test_tables_are_paginated_by_cursor(web: Client, sandbox: Sandbox) -> None:
     first = web.get(address(sandbox), {"table": "listPlans"}, headers=DATA).content.decode()
     (following,) = re.findall(r'hx-get="([^"]*cursor=10)"', first)

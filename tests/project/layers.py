@@ -3,7 +3,7 @@
 LAYERS = [
     {"lib"},
     {"queue", "runtime"},
-    {"encryption", "stellar"},
+    {"documentation", "encryption", "stellar"},
     {"models"},
     {"blueprints"},
     {"accounts", "core", "explorer", "gateway"},

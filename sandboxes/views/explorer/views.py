@@ -9,6 +9,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from sandboxes import actions
@@ -22,7 +23,7 @@ from sandboxes.views.explorer.tables import read_table
 from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
 from sandboxes.views.request_code import Call, curl
 from sandboxes.views.sandbox_card import Card
-from sandboxes.views.snippets import explorer_access
+from sandboxes.views.snippets import explorer_access, portal_headers
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,23 @@ def _api_context(sandbox: Sandbox) -> dict[str, Any]:
 
 
 @login_required_page
+@require_GET
+def reference(request: Request, public_id: str) -> HttpResponse:
+    """Show the API's OpenAPI document, which the page then loads."""
+    sandbox = get_owned_sandbox(request, public_id)
+    context = {
+        "sandbox": sandbox,
+        "title": f"API of {sandbox}",
+        "specification_url": reverse("download-openapi", args=[public_id]),
+    }
+    try:
+        sandboxes_explorer.api_base_url(sandbox)
+    except ServiceError as error:
+        context["problem"] = str(error)
+    return render(request, "documentation/api_reference.html", context)
+
+
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def send(request: Request, public_id: str) -> HttpResponse:
     """Send the request, or return its curl command with the key if `as=curl`."""
@@ -154,20 +172,23 @@ def _has_changed_something(context: dict[str, Any]) -> bool:
 
 def _send(sandbox: Sandbox, form: OperationForm) -> RenderedResponse:
     api_request = form.request
-    access = explorer_access(Card(sandbox), {})
+    card = Card(sandbox)
+    access = explorer_access(card, {})
     line = f"{api_request.method} {access.address}{api_request.target}"
-    command = curl(_call(api_request), access.with_variable())
+    command = curl(_call(api_request, card), access.with_variable())
     return RenderedResponse(sandboxes_explorer.send(sandbox, api_request), line, command)
 
 
 def _curl_command(request: Request, sandbox: Sandbox, form: OperationForm) -> str:
     api_request = form.request
-    access = explorer_access(Card(sandbox), {})
+    card = Card(sandbox)
+    access = explorer_access(card, {})
     if access.auth.credential:
         keys = actions.read_credentials(sandbox, request.user)
-        access = explorer_access(Card(sandbox), keys)
-    return curl(_call(api_request), access)
+        access = explorer_access(card, keys)
+    return curl(_call(api_request, card), access)
 
 
-def _call(request: sandboxes_explorer.ApiRequest) -> Call:
-    return Call(request.method, request.target, request.headers, request.body.decode())
+def _call(request: sandboxes_explorer.ApiRequest, card: Card) -> Call:
+    headers = [*portal_headers(card), *request.headers]
+    return Call(request.method, request.target, headers, request.body.decode())
