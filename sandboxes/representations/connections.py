@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 
 from sandboxes.blueprints import Blueprint, find_for_sandbox
+from sandboxes.gateway import names
+from sandboxes.gateway.access import TOKEN_HEADER
 from sandboxes.models import Sandbox
 from sandboxes.representations import display, schemas
 from sandboxes.representations.database_commands import is_database
@@ -45,12 +47,15 @@ def database_urls(
 def connections(sandbox: Sandbox, credentials: Mapping[str, str]) -> schemas.Connections:
     """Return how to use a running sandbox; `credentials` are those that its owner has read."""
     blueprint, endpoints = find_for_sandbox(sandbox), display.endpoints(sandbox)
+    token_header = TOKEN_HEADER if blueprint and names.is_owner_only(blueprint) else None
+    declared = blueprint.endpoints.items() if blueprint else ()
     apis = {
         name: schemas.ApiAccess(
             url=endpoints[name] or "",
             headers=dict(endpoint.auth.headers(credentials.get(endpoint.auth.credential, ""))),
+            portal_token_header=token_header,
         )
-        for name, endpoint in (blueprint.endpoints.items() if blueprint else ())
+        for name, endpoint in declared
         if endpoint.is_http
     }
     first = blueprint.snippet_call.endpoint if blueprint and blueprint.snippet_call else ""

@@ -166,6 +166,12 @@ class Credentials(BaseModel):
 class ApiAccess(Schema):
     url: str
     headers: dict[str, str] = Field(description="Headers that authenticate; may be empty.")
+    portal_token_header: str | None = Field(
+        description=(
+            "The header for an API token with the scope `all`, if only the owner may call it; "
+            "null if everyone may."
+        )
+    )
 
 
 class Connections(Schema):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
@@ -22,11 +23,16 @@ from sandboxes import actions
 from sandboxes.lib import clock
 from sandboxes.models import Event, Sandbox, State
 from tests.cli.conftest import COMMAND, Run
+from tests.gateway.owner_only import owner_only_blueprint
 from tests.helpers.scenarios import sweep
 from tests.helpers.wait import wait_for
 
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
+
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
+PORTAL_TOKEN = "Portal-Token: "
 PRINT_URL = [sys.executable, "-c", "import os; print(os.environ['API_URL'])"]
 
 
@@ -204,3 +210,23 @@ def test_a_name_may_look_like_an_id(sandbox: Run) -> None:
     sandbox("up", "--name", "sbx_checkout")
     shown = sandbox("show", "sbx_checkout", "--json")
     assert json.loads(shown.stdout)["name"] == "sbx_checkout"
+
+
+def test_curl_gets_the_portals_token_only_for_a_sandbox_of_its_owner_alone(
+    sandbox: Run, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sent: list[str] = []
+
+    def read_headers(_: str, arguments: list[str]) -> None:
+        sent.append(Path(arguments[arguments.index("-H") + 1][1:]).read_text())
+        raise SystemExit
+
+    monkeypatch.setattr("os.execv", read_headers)
+    sandbox("up", "--name", "open")
+    sandbox("curl", "--sandbox", "open", "/v1/plans")
+    settings.SANDBOX_DOMAIN = "sandboxes.example.net"
+    owner_only_blueprint(settings, tmp_path)
+    sandbox("up", "tiny", "--name", "mine")
+    sandbox("curl", "--sandbox", "mine", "/")
+    assert sent[0].startswith("Authorization: Bearer ") and PORTAL_TOKEN not in sent[0]
+    assert sent[1] == f"{PORTAL_TOKEN}{os.environ['SANDBOX_TOKEN']}\n"

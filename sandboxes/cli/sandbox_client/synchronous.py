@@ -30,7 +30,7 @@ class Client:
         self, url: str | None = None, token: str | None = None, *, ca_file: str | None = None
     ) -> None:
         found = sign_in.current(url, token)
-        self.url = found.url
+        self.url, self.token = found.url, found.token
         self._http = httpx2.Client(
             base_url=found.url,
             headers=protocol.headers(found.token),

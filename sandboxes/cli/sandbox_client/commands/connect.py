@@ -40,11 +40,16 @@ def curl(
     program = _program("curl")
     with arguments.client() as portal:
         found = arguments.find(portal, sandbox).connections()
+        token = portal.token
     access = _choose(found["apis"], endpoint or found["default_api"], "API", "--endpoint")
     # By a pipe, since every user of this machine can read a command's arguments.
     readable, writable = os.pipe()
-    headers = "".join(f"{name}: {value}\n" for name, value in access["headers"].items())
-    os.write(writable, headers.encode())
+    headers = dict(access["headers"])
+    # An older portal doesn't name it.
+    if token_header := access.get("portal_token_header"):
+        headers[token_header] = token
+    lines = "".join(f"{name}: {value}\n" for name, value in headers.items())
+    os.write(writable, lines.encode())
     os.close(writable)
     os.set_inheritable(readable, True)
     url = access["url"].rstrip("/") + "/" + path.lstrip("/")
