@@ -259,9 +259,7 @@ ADMIN = {
 }
 
 MODELS = r"admin/\w+/\w+/"
-ADDED_BY_OPERATORS = (
-    r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride))/"
-)
+ADDED_BY_OPERATORS = r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride))/"
 CHANGED_BY_OPERATORS = (
     r"admin/(auth/group|auth/user|sandboxes/(limitoverride|maintenance|pool|runtimesettings))/"
 )
