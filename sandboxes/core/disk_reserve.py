@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SHARE = 1 / 16
 """Largest share of the disk that is reserved."""
+MIN_FILES = 64
+"""Number of new files, such as messages, below which the disk counts as full."""
 
 
 def _file() -> Path:
@@ -30,13 +32,18 @@ def _is_needed() -> bool:
 
 
 def _space() -> tuple[int, int, int]:
-    """Return the bytes to reserve, the bytes reserved, and the free bytes."""
+    """Return the bytes to reserve, the bytes reserved, and the free bytes.
+
+    On a disk without room for more files, no bytes are free. Some file systems have no limit.
+    """
     disk = os.statvfs(settings.VAR_DIR)
     try:
         reserved = _file().stat().st_size
     except OSError:
         reserved = 0
     size = min(MAX_BYTES, int(disk.f_blocks * disk.f_frsize * MAX_SHARE))
+    if disk.f_files > 0 and disk.f_favail < MIN_FILES:
+        return size, reserved, 0
     return size, reserved, disk.f_bavail * disk.f_frsize
 
 

@@ -42,7 +42,8 @@ def _is_sqlites_disk_full(error: sqlite3.Error) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
         disk = os.statvfs(settings.VAR_DIR)
-        return disk.f_bavail * disk.f_frsize < SMALLEST_WRITE_BYTES
+        has_no_files_left = disk.f_files > 0 and disk.f_favail == 0
+        return disk.f_bavail * disk.f_frsize < SMALLEST_WRITE_BYTES or has_no_files_left
     return code == sqlite3.SQLITE_FULL
 
 
