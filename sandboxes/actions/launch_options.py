@@ -9,6 +9,7 @@ from typing import Any
 from sandboxes import blueprints
 from sandboxes.blueprints import Blueprint
 from sandboxes.blueprints.parameters import InvalidValue, Value
+from sandboxes.lib import names
 from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.models import Sandbox
 from sandboxes.models.metadata_entry import MAX_KEY_LENGTH, MAX_METADATA_PAIRS, MAX_VALUE_LENGTH
@@ -54,7 +55,11 @@ def validate_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
 def _metadata_errors(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in metadata.items():
         field = f"metadata.{key[:MAX_KEY_LENGTH]}"
-        if not key.isprintable() or not 0 < len(key) <= MAX_KEY_LENGTH or set(key) & set("[]"):
+        if (
+            not 0 < len(key) <= MAX_KEY_LENGTH
+            or set(key) & set("[]")
+            or names.character_problem(key)
+        ):
             yield (
                 field,
                 f"Use a key of 1 to {MAX_KEY_LENGTH} printable characters, without brackets.",
@@ -64,8 +69,8 @@ def _metadata_errors(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif len(value) > MAX_VALUE_LENGTH:
             length = len(value)
             yield field, f"Use at most {MAX_VALUE_LENGTH} characters (these are {length})."
-        elif any(not (one.isprintable() or one in "\n\r\t") for one in value):
-            yield field, "Remove control characters and other unprintable ones."
+        elif problem := names.character_problem(value, may_have_lines=True):
+            yield field, problem
 
 
 def _raise_all(errors: list[tuple[str, str]]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from sandboxes.lib import names
+
 MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
@@ -59,4 +61,5 @@ def read_logo(name: str) -> Logo:
 
 def is_valid_name(name: str) -> bool:
     """Return whether the name fits into a header of pages and into the subject of an email."""
-    return 0 < len(name) <= MAX_NAME_LENGTH and name.isprintable() and name == name.strip()
+    fits = 0 < len(name) <= MAX_NAME_LENGTH and name == name.strip()
+    return fits and not names.character_problem(name)

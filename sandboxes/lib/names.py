@@ -1,4 +1,4 @@
-"""Names that users give to their sandboxes, webhooks and tokens.
+"""Names that users give to their sandboxes, webhooks and tokens, and the characters of their texts.
 
 All scripts and emoji are accepted, with the invisible joiners that they need. Characters that break
 lines, that can't be stored, or that make text look different from what it is are refused.
@@ -15,6 +15,8 @@ UNSTORABLE = {"Cs"}
 """Categories of characters that no database stores: lone surrogates."""
 LINE_BREAKING = {"Cc", "Zl", "Zp"}
 """Categories of control characters and line ends."""
+LAYOUT = {"\n", "\r", "\t"}
+"""Control characters of a text that may have several lines."""
 DIRECTION_OVERRIDES = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 """Characters that reorder the text after them; scripts that run from right to left need none."""
 INVISIBLE_CATEGORIES = {"Cf", "Cn", "Me", "Mn", "Zs"}
@@ -26,18 +28,27 @@ class InvalidName(ValueError):
     """The name isn't acceptable. The message tells users what to change."""
 
 
+def character_problem(text: str, *, may_have_lines: bool = False) -> str:
+    """Return what users must change in the characters of a text; empty if they are acceptable."""
+    layout = LAYOUT if may_have_lines else set[str]()
+    categories = {unicodedata.category(character) for character in set(text) - layout}
+    if categories & UNSTORABLE:
+        return "Remove the incomplete characters (lone surrogates)."
+    if categories & LINE_BREAKING:
+        what = "control characters" if may_have_lines else "line breaks"
+        return f"Remove {what} and other unprintable characters."
+    if set(text) & DIRECTION_OVERRIDES:
+        return "Remove the characters that change the direction of text."
+    return ""
+
+
 def clean_name(text: str) -> str:
     """Return the name in normalization form C, without white space around it; it may be empty.
 
     Raises InvalidName.
     """
-    categories = {unicodedata.category(character) for character in text}
-    if categories & UNSTORABLE:
-        raise InvalidName("Remove the incomplete characters (lone surrogates).")
-    if categories & LINE_BREAKING:
-        raise InvalidName("Remove line breaks and other unprintable characters.")
-    if set(text) & DIRECTION_OVERRIDES:
-        raise InvalidName("Remove the characters that change the direction of text.")
+    if problem := character_problem(text):
+        raise InvalidName(problem)
     name = unicodedata.normalize("NFC", text).strip()
     if len(name) > MAX_LENGTH:
         raise InvalidName(

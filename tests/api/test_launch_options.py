@@ -144,7 +144,7 @@ def test_other_options_make_another_request(program: ApiClient) -> None:
 
 def test_metadata_is_in_the_sandbox_and_its_webhooks(program: ApiClient, alice: User) -> None:
     endpoints.create(alice, "https://example.com/hook", ["sandbox.running"])
-    metadata = {"job": "4711", "commit": "ä" * 500, "k" * 40: ""}
+    metadata = {"job": "4711", "commit": "ä" * 500, "k" * 40: "", "👩\u200d💻": "a\u200cb\n"}
     launched = program.launch(metadata=metadata)
     provisioning.provision(Sandbox.objects.get())
 
@@ -166,7 +166,9 @@ def test_metadata_is_in_the_sandbox_and_its_webhooks(program: ApiClient, alice: 
         ({"job": None}, "metadata.job", "Must be a string."),
         ({"job": "v" * 501}, "metadata.job", "at most 500 characters (these are 501)"),
         ({"job": "\x00"}, "metadata.job", "control characters"),
-        ({"job": "\ud800"}, "metadata.job", "control characters"),
+        ({"job": "\ud800"}, "metadata.job", "lone surrogates"),
+        ({"job": "\u202e"}, "metadata.job", "direction of text"),
+        ({"job": "\u2028"}, "metadata.job", "control characters"),
     ],
 )
 def test_invalid_metadata_is_refused_by_key(
