@@ -19,10 +19,16 @@ from sandboxes.pool import tasks as pool_tasks
 def activate(version: BlueprintVersion) -> None:
     """Launch new sandboxes from this version, also if the blueprint was disabled.
 
-    All processes do so within seconds. Raises StateConflict if that is already so.
+    All processes do so within seconds. Raises StateConflict if that is already so, or if the
+    engine lacks images of the version.
     """
     versions = BlueprintVersion.objects.filter(name=version.name)
     locked = {row.pk: row for row in versions.select_for_update().order_by("pk")}
+    if locked[version.pk].images_missing_since:
+        raise StateConflict(
+            f"The engine no longer has all images of the version {version}. Put the files of that "
+            f"version back, and run `manage.py blueprint prepare {version.name}`."
+        )
     disabled = Pool.objects.filter(blueprint=version.name, switched_off=True)
     if not disabled.update(switched_off=False) and locked[version.pk].is_active:
         raise StateConflict(f"The version {version} is already active.")

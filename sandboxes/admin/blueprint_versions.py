@@ -18,6 +18,7 @@ from sandboxes.blueprints.limits import caps
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import BlueprintVersion, Pool
 from sandboxes.operators.audit import AuditActor
+from sandboxes.runtime import ServiceSpec
 
 
 def _activate(version: BlueprintVersion, _actor: AuditActor, _data: dict[str, Any]) -> None:
@@ -141,15 +142,18 @@ class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
     @admin.display(description="services")
     def services(self, row: BlueprintVersion) -> SafeString:
         found = _read(row)
-        limits = {
-            one.name: f"{one.memory_mb} MB, {one.cpus:g} CPUs"
-            for one in (found.services if found else ())
-        }
-        return format_pairs(limits)
+        return format_pairs(
+            {one.name: _describe_service(one) for one in (found.services if found else ())}
+        )
 
     @admin.display(description="images")
     def image_ids(self, row: BlueprintVersion) -> SafeString:
         return format_pairs(row.images)
+
+
+def _describe_service(service: ServiceSpec) -> str:
+    limits = f"{service.memory_mb} MB, {service.cpus:g} CPUs"
+    return f"{limits}, may run as root" if service.root else limits
 
 
 def _describe_limits(blueprint: Blueprint) -> dict[str, str]:

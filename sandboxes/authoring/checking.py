@@ -71,7 +71,7 @@ def check(path: Path, *, images: bool = True, name: str = "") -> Report:
     if not name and own_name != folder.name:
         message = f"`blueprint import` names the blueprint {own_name}, after its folder."
         notes.insert(0, Note(folder, "", message))
-    problems = [*inspection.problems]
+    problems = [*inspection.problems, *folders.name_problems(folder, own_name)]
     if blueprint and not blueprint.supports_runtime(settings.SANDBOX_RUNTIME):
         message = "Without an engine, a blueprint is launched only with x-sandbox.process."
         notes.append(Note(folder, SECTION, message))

@@ -39,7 +39,6 @@ RESET_SECONDS = 20.0
 PROBE_SECONDS = 5.0
 LOG_LINES = 20
 """Lines of each service's log that an error shows."""
-PREFIX = "try-"
 STEPS = {
     "network": "Creating the network.",
     "containers": "Starting the services.",
@@ -99,7 +98,7 @@ def trial_runtime() -> Runtime:
 
 def load(folder: Path, name: str) -> Blueprint:
     """Return the valid blueprint in a folder, under a name of its own. Raises AuthoringError."""
-    own_name = f"{PREFIX}{name}"[:MAX_NAME_LENGTH].rstrip("-_")
+    own_name = f"{folders.TRIAL_PREFIX}{name}"[:MAX_NAME_LENGTH].rstrip("-_")
     inspection = folders.inspect_folder(folder, own_name)
     if inspection.blueprint is None:
         problem = inspection.problems[0]
@@ -155,6 +154,13 @@ class Trial:
         """Pull or build the images, and pin them. Raises RuntimeFailure."""
         self.log("Preparing the images.")
         start = time.monotonic()
+        with images.exclusive(self.blueprint, self.log):
+            ids = self._ensure_images()
+        self.blueprint = replace(self.blueprint, image_ids=ids)
+        self.outcome.prepare_seconds = time.monotonic() - start
+
+    def _ensure_images(self) -> dict[str, str]:
+        """Make the images, remove those of the last trial, and return their ids."""
         if isinstance(self.runtime, ProcessRuntime):
             images.prepare_templates([self.blueprint], self.log, runtime=self.runtime)
         else:
@@ -164,8 +170,7 @@ class Trial:
             raise ImageMissing(f"The engine doesn't have the image {', '.join(missing)}.")
         with suppress(RuntimeFailure):
             images.remove_old(self.blueprint, set(ids.values()))
-        self.blueprint = replace(self.blueprint, image_ids=ids)
-        self.outcome.prepare_seconds = time.monotonic() - start
+        return ids
 
     @contextmanager
     def running(self) -> Iterator[Outcome]:

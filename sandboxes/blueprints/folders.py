@@ -17,6 +17,8 @@ from sandboxes.blueprints.loader import Inspection, Problem, find_compose_file, 
 log = structlog.get_logger(__name__)
 
 PROBLEMS_REUSED_SECONDS = 5
+TRIAL_PREFIX = "try-"
+"""How the names of blueprints begin while they are tried, which gives them their own images."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,22 @@ def _read(folder: Path, memory_mb: int, cpus: float) -> Folders:
         if find_compose_file(own) is None:
             continue
         inspection = _inspect(own, memory_mb, cpus)
-        problems += inspection.problems
-        if blueprint := inspection.blueprint:
+        found = [*inspection.problems, *name_problems(own, own.name)]
+        problems += found
+        if (blueprint := inspection.blueprint) and not found:
             valid[blueprint.name] = blueprint
     if not valid and not problems:
         remedy = "Add a folder with a compose.yaml, or correct SANDBOX_BLUEPRINTS_DIR."
         problems.append(Problem(folder, "", "This folder contains no blueprint.", remedy))
     return Folders(valid, tuple(problems))
+
+
+def name_problems(folder: Path, name: str) -> list[Problem]:
+    """Return why blueprints can't have this name, although a trial can."""
+    if not name.startswith(TRIAL_PREFIX):
+        return []
+    message = f"Names that begin with “{TRIAL_PREFIX}” are those of trials."
+    return [Problem(folder, "", message, "Choose another name for the folder.")]
 
 
 def inspect_folder(folder: Path, name: str = "") -> Inspection:

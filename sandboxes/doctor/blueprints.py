@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.conf import settings
+
 from sandboxes import blueprints
 from sandboxes.blueprints import Blueprint, document, folders
 from sandboxes.blueprints.limits import caps
@@ -31,8 +33,22 @@ def versions() -> Findings:
                 f"{PREPARE} To keep an earlier version, do nothing.",
             )
     yield from limits(blueprints.available().values())
+    yield from root_services(blueprints.available().values())
     if active:
         yield ok(f"Active versions: {', '.join(str(active[name]) for name in sorted(active))}.")
+
+
+def root_services(known: Iterable[Blueprint]) -> Findings:
+    """Name the services that run as root, which an operator should know."""
+    for blueprint in known:
+        if not (names := ", ".join(one.name for one in blueprint.services if one.root)):
+            continue
+        if settings.SANDBOX_ROOT_SERVICES:
+            words = f"Services of {blueprint.name} may run as their container's root: {names}."
+            yield warning(words, "To change that, name users of the images in x-sandbox.users.")
+        else:
+            words = f"Launches of {blueprint.name} fail, since services run as root: {names}."
+            yield warning(words, "Set SANDBOX_ROOT_SERVICES=true, or disable the blueprint.")
 
 
 def limits(known: Iterable[Blueprint]) -> Findings:

@@ -140,7 +140,7 @@ def try_blueprint(terminal: Terminal, options: Mapping[str, Any]) -> None:
 
     def log(line: str) -> None:
         # Results go to stdout, so that they can be read by other programs.
-        terminal.stderr.write(line, style_func=str)
+        terminal.stderr.write(printable(line), style_func=str)
         terminal.stderr.flush()
 
     with _explained():
@@ -224,7 +224,7 @@ def _print_outcome(terminal: Terminal, outcome: trial.Outcome, log_lines: int) -
             write(f"{title}:")
             width = max(map(len, values))
             for name, value in values.items():
-                write(f"  {name.ljust(width)}  {value}")
+                write(printable(f"  {name.ljust(width)}  {value}"))
     if log_lines > 0:
         for name, service in outcome.services.items():
             _print_service(terminal.stdout, name, service, log_lines)
@@ -245,7 +245,7 @@ def _print_outcome(terminal: Terminal, outcome: trial.Outcome, log_lines: int) -
 def _print_service(
     output: OutputWrapper, name: str, service: trial.ServiceReport, log_lines: int
 ) -> None:
-    lines = service.log.splitlines()[-log_lines:]
+    lines = printable(service.log).splitlines()[-log_lines:]
     output.write(f"Log of {name} ({service.state}):", style_func=str)
     output.write("".join(f"  {line}\n" for line in lines or ["(empty)"]), style_func=str)
 
@@ -272,7 +272,7 @@ def _explained(terminal: Terminal | None = None) -> Iterator[None]:
         raise CommandError(printable(str(error))) from error
     except (AuthoringError, RuntimeFailure) as error:
         if terminal and (output := getattr(error, "output", "")):
-            terminal.stderr.write(output, style_func=str)
+            terminal.stderr.write(printable(output), style_func=str)
         raise CommandError(printable(str(error))) from error
     except OSError as error:
         place, reason = str(error.filename or "A file")[:MAX_SHOWN_PATH], error.strerror or error

@@ -49,6 +49,8 @@ class BlueprintVersion(models.Model):
     activated_at = models.DateTimeField(null=True, editable=False)
     """When it was last activated; None if it never was."""
     is_active = models.BooleanField(default=False, editable=False)
+    images_missing_since = models.DateTimeField(null=True, editable=False)
+    """When the engine was first found to lack an image; None if it had all when last asked."""
 
     objects = BlueprintVersionQuerySet.as_manager()
 
@@ -68,7 +70,9 @@ class BlueprintVersion(models.Model):
 
     @property
     def state(self) -> str:
-        """`active`, `previous` if it was active once, or `prepared`."""
+        """`active`; if it isn't, `images missing`, `previous` (was active once) or `prepared`."""
         if self.is_active:
             return "active"
+        if self.images_missing_since:
+            return "images missing"
         return "previous" if self.activated_at else "prepared"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import fcntl
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 from django.conf import settings
 
@@ -36,6 +39,24 @@ def ensure(
         build(blueprint, log, force=force, pull=pull)
     elif settings.SANDBOX_RUNTIME == "process":
         prepare_templates([blueprint], log, keep)
+
+
+@contextmanager
+def exclusive(blueprint: Blueprint, log: Log) -> Iterator[None]:
+    """Let other commands that prepare the same folder wait until this block ends.
+
+    Otherwise, each could remove images that the other one has just made.
+    """
+    descriptor = os.open(blueprint.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log(f"{blueprint.name}: waiting for another command that prepares it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def build(blueprint: Blueprint, log: Log, *, force: bool = False, pull: bool = False) -> None:

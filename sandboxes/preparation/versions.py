@@ -19,6 +19,7 @@ from sandboxes.operators.audit import CommandActor
 from sandboxes.preparation import images
 from sandboxes.preparation.images import Log
 from sandboxes.runtime import ImageMissing, RuntimeFailure, get_runtime
+from sandboxes.worker.version_images import record_missing_images
 
 KEPT_FOR_ROLLBACK = 2
 """Versions of each blueprint, counted from the one activated last, whose images are kept."""
@@ -45,22 +46,31 @@ def prepare(
     """Build the images of a blueprint and store its version; activate it if it has changed.
 
     A version that an operator chose instead of the folder's stays active until the folder changes.
-    Raises RuntimeFailure.
+    Other commands that prepare the same folder wait. Raises RuntimeFailure, OSError.
     """
-    images.ensure(blueprint, log, keep=needed_images(), force=force, pull=pull)
+    with images.exclusive(blueprint, log):
+        images.ensure(blueprint, log, keep=needed_images(), force=force, pull=pull)
+        return _activate(blueprint, actor, wanted=activate)
+
+
+def _activate(blueprint: Blueprint, actor: CommandActor, *, wanted: bool) -> Prepared:
+    """Store the version of a folder whose images are there; activate it if it has changed."""
     ids = get_runtime().images(blueprint.images)
     if missing := [name for name in blueprint.images if name not in ids]:
         raise ImageMissing(f"The engine doesn't have the image {', '.join(missing)}.")
     with transaction.atomic():
         version, has_changed = _store(blueprint, ids)
-        active = BlueprintVersion.objects.active().filter(name=version.name).first()
+        # Locked, so that no operator activates a version meanwhile.
+        rows = BlueprintVersion.objects.of(version.name).select_for_update()
+        active = next((row for row in rows if row.is_active), None)
         other = None if active == version else active
-        wanted = activate and (active is None or (other is not None and has_changed))
+        wanted = wanted and (active is None or (other is not None and has_changed))
         if wanted:
             audit.record(actor, "activate", version, f"Prepared from {blueprint.path}.")
             blueprint_versions.activate(version)
     with suppress(RuntimeFailure):  # What the engine keeps is removed the next time.
         images.remove_old(blueprint, needed_images() | set(version.images.values()))
+        record_missing_images()
     oldest = clock.now() - timedelta(days=config.SANDBOX_RETENTION_DAYS)
     BlueprintVersion.objects.unused_since(oldest).delete()
     return Prepared(version, wanted, None if wanted else other)
@@ -72,7 +82,7 @@ def _store(blueprint: Blueprint, ids: Mapping[str, str]) -> tuple[BlueprintVersi
     last = BlueprintVersion.objects.of(blueprint.name).first()
     version, _ = BlueprintVersion.objects.update_or_create(
         digest=digest,
-        defaults={"prepared_at": clock.now()},
+        defaults={"prepared_at": clock.now(), "images_missing_since": None},
         create_defaults={
             "name": blueprint.name,
             "document": document.dump(blueprint),

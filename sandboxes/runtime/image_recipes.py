@@ -64,11 +64,19 @@ class ImageRecipe:
 
 
 def image_name(blueprint: str, service: str) -> str:
-    """Return the name of a service's prepared image.
+    """Return the name of a service's prepared image, which no other service has."""
+    first, second = _name_component(blueprint), _name_component(service)
+    # No component has a dot, so `shop-api` with `web` differs from `shop` with `api-web`.
+    separator = "." if "-" in first else "-"
+    return f"sandboxportal/{first}{separator}{second}"
 
-    Names of services that image names can't contain get a hash, so that they stay different.
+
+def _name_component(name: str) -> str:
+    """Return a name in the characters that names of images may have.
+
+    It gets a hash if it has others, so that different names stay different.
     """
-    name = re.sub(r"[^a-z0-9]+", "-", service.lower()).strip("-")
-    if name != service:
-        name += f"-{hashlib.sha256(service.encode()).hexdigest()[:6]}"
-    return f"sandboxportal/{blueprint}-{name.lstrip('-')}"
+    found = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if found != name:
+        found += f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return found.lstrip("-")

@@ -10,7 +10,7 @@ from sandboxes import blueprints
 from sandboxes.models import AuditEntry, BlueprintVersion, Pool, Sandbox
 from tests.helpers.admin import messages_of, page_of, run_action
 from tests.helpers.blueprints import tiny, write
-from tests.helpers.scenarios import launch, run_on_commit
+from tests.helpers.scenarios import launch, run_on_commit, sweep
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +50,7 @@ def test_operators_see_the_versions_and_their_sandboxes(admin_client, alice, ver
 
     details = admin_client.get(page_of(versions[1])).content.decode()
     assert "Second" in details
-    assert "web: 128 MB, 0.25 CPUs" in details
+    assert "web: 128 MB, 0.25 CPUs<" in details
     assert versions[1].digest in details
     assert "384 MB memory, 0.75 CPUs, 2048 MB disk" in details
 
@@ -71,6 +71,31 @@ def test_an_operator_rolls_back_at_once(admin_client, versions):
     again = run_action(admin_client, "activate", first, reason="Again.")
     assert "already active" in messages_of(again)[0]
     assert AuditEntry.objects.latest("id") == entry
+
+
+def test_a_version_whose_images_are_gone_is_shown_and_not_activated(
+    admin_client, versions, runtime
+):
+    BlueprintVersion.objects.filter(pk=versions[0].pk).update(images={"tiny-web": "gone"})
+    runtime.missing_images.add("gone")
+    sweep()
+
+    assert "images missing" in admin_client.get(VERSIONS).content.decode()
+    page = run_action(admin_client, "activate", versions[0], reason="Try it.")
+    assert "no longer has all images" in messages_of(page)[0]
+    assert title_in_force() == "Second"
+
+
+def test_services_that_may_run_as_root_are_shown(admin_client, versions, folder, settings):
+    settings.SANDBOX_ROOT_SERVICES = True
+    content = tiny()
+    content["x-sandbox"]["root"] = ["store"]
+    write(folder, content)
+    call_command("blueprint", "prepare")
+
+    details = admin_client.get(page_of(BlueprintVersion.objects.latest("pk"))).content.decode()
+    assert "store: 256 MB, 0.5 CPUs, may run as root" in details
+    assert "web: 128 MB, 0.25 CPUs<" in details
 
 
 def test_an_operator_disables_a_blueprint_and_enables_it_again(admin_client, alice, versions):

@@ -140,6 +140,15 @@ def test_a_folder_with_another_name_is_checked_under_one_that_is_valid(
     assert any(report.name in note.message for note in report.notes)
 
 
+def test_names_of_trials_are_no_names_of_blueprints(tmp_path: Path, settings) -> None:
+    settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
+    folder = write_file(tmp_path / "try-shop", UNTOUCHED)
+    [problem] = check(folder).problems
+    assert "those of trials" in problem.message
+    assert folders.read().problems == (problem,)
+    assert not folders.read().valid
+
+
 def test_a_broken_link_in_place_of_a_section_is_a_problem(tmp_path: Path) -> None:
     folder = write_file(tmp_path / "shop", UNTOUCHED)
     (folder / "sandbox.yaml").symlink_to("gone.yaml")

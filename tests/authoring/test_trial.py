@@ -94,6 +94,18 @@ def test_a_failure_shows_each_services_log_and_leaves_nothing(
     assert runtime.observe() == {}
 
 
+def test_logs_cannot_control_the_terminal(folder, runtime, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(runtime, "logs", lambda *_: "\x1b]0;title\x07\x1b[2Jdone\r\nüber")
+    run_trial(folder)
+    runtime.fail_next("ready", NotReady("The service web didn't answer.", service="web"))
+    with pytest.raises(CommandError):
+        run_trial(folder)
+    for shown in capsys.readouterr():
+        assert "[2Jdone" in shown
+        assert "über" in shown
+        assert not {"\x1b", "\x07", "\r"} & {*shown}
+
+
 def test_a_failing_reset_command_is_shown_with_its_output(folder, runtime) -> None:
     runtime.command_results["reset", "--now"] = (3, "no such table")
     with pytest.raises(CommandError, match=r"exit code 3: no such table\b.*x-sandbox.reset"):
@@ -159,8 +171,8 @@ def test_a_trial_takes_values_of_parameters(tmp_path, runtime, monkeypatch) -> N
 
 
 def test_a_missing_image_is_explained_before_anything_is_launched(folder, runtime) -> None:
-    runtime.missing_images.add("sandboxportal/try-tiny-web")
-    with pytest.raises(CommandError, match="doesn't have the image sandboxportal/try-tiny-web"):
+    runtime.missing_images.add("sandboxportal/try-tiny.web")
+    with pytest.raises(CommandError, match="doesn't have the image sandboxportal/try-tiny.web"):
         run_trial(folder)
     assert runtime.observe() == {}
 

@@ -11,8 +11,8 @@ import pytest
 from sandboxes import blueprints as catalog
 from sandboxes.doctor import blueprints, host
 from sandboxes.doctor.findings import Finding
-from tests.doctor.findings import FINE, WARNING, levels
-from tests.helpers.blueprints import prepare_with_limits, tiny, write
+from tests.doctor.findings import FINE, WARNING, levels, the_one
+from tests.helpers.blueprints import prepare, prepare_with_limits, tiny, write
 
 pytestmark = pytest.mark.django_db
 
@@ -67,6 +67,16 @@ def test_limits_above_the_portals_are_found(prepared: Path, settings: Any) -> No
         "The blueprint light, idle_timeout: 20 minutes are capped to 15, the value of "
         "SANDBOX_IDLE_MINUTES."
     )
+
+
+def test_services_that_run_as_root_are_named(prepared: Path, settings: Any) -> None:
+    settings.SANDBOX_ROOT_SERVICES = True
+    prepare(settings, prepared, heavy={"root": ["store"]}, light={})
+    allowed = the_one(findings(), WARNING)
+    assert "Services of heavy may run as their container's root: store." in allowed.message
+
+    settings.SANDBOX_ROOT_SERVICES = False
+    assert "Launches of heavy fail" in the_one(findings(), WARNING).message
 
 
 @pytest.mark.parametrize(("free", "expected"), [(9000, 0), (4000, 1), (1000, 0), (None, 0)])

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from sandboxes import actions, blueprints
 from sandboxes.lib.exceptions import Unavailable, ValidationFailed
 from sandboxes.models import AuditEntry, BlueprintVersion, Sandbox, State
 from sandboxes.models.runtime_settings import config
-from sandboxes.preparation import versions
+from sandboxes.preparation import images, versions
 from sandboxes.worker import provisioning, resets
 from tests.helpers.blueprints import tiny, write
 from tests.helpers.scenarios import expire, launch, pooled, reload, request, run_on_commit, sweep
@@ -172,6 +177,26 @@ def test_an_operator_rolls_back_until_the_folder_changes_again(prepared, capsys)
     assert titles() == ["Third"]
 
 
+def test_a_version_whose_images_are_gone_is_not_activated(prepared, runtime, capsys):
+    first = active()
+    edit(prepared, retitle)
+    runtime.rebuilds["sandboxportal/tiny-web"] += 1
+    blueprint("prepare")
+    runtime.missing_images.add("sandboxportal/tiny-web#0")
+    second = active()
+
+    with pytest.raises(CommandError, match="no longer has all images.*blueprint prepare tiny"):
+        call_command("blueprint", "activate", "tiny", first.digest)
+    assert active() == second
+    capsys.readouterr()
+    call_command("blueprint", "list")
+    assert "images missing" in capsys.readouterr().out
+
+    runtime.missing_images.clear()
+    blueprint("activate", "tiny", first.digest)
+    assert active() == first
+
+
 def test_a_folder_that_is_changed_back_activates_its_earlier_version(prepared):
     first = active()
     edit(prepared, retitle)
@@ -249,6 +274,35 @@ def test_a_disabled_blueprint_launches_nothing_until_it_is_activated(alice, prep
     assert request(alice).state == State.PENDING
     with pytest.raises(CommandError, match="already active"):
         call_command("blueprint", "activate", "tiny")
+
+
+def test_two_commands_do_not_prepare_a_blueprint_at_once(prepared, monkeypatch, capsys):
+    """Each could remove images that the other one has just made."""
+
+    def ensure(*_: object, **__: object) -> None:
+        with folder_handle() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @contextmanager
+    def folder_handle():
+        descriptor = os.open(prepared, os.O_RDONLY)
+        yield descriptor
+        os.close(descriptor)
+
+    monkeypatch.setattr(images, "ensure", ensure)
+    blueprint("prepare")
+    with folder_handle() as free:
+        fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        threading.Timer(0.2, fcntl.flock, (free, fcntl.LOCK_UN)).start()
+        blueprint("prepare")
+    assert "tiny: waiting for another command" in capsys.readouterr().out
+
+
+def test_an_unmigrated_database_is_explained(prepared):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE sandboxes_blueprintversion RENAME TO elsewhere")
+    with pytest.raises(CommandError, match=r"can't be used: .*manage\.py migrate"):
+        call_command("blueprint", "list")
 
 
 def test_versions_are_listed(prepared, alice, capsys):

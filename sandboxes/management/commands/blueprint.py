@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.db import OperationalError, ProgrammingError, transaction
 
 from sandboxes.actions import blueprint_versions
+from sandboxes.authoring.errors import printable
 from sandboxes.blueprints import Blueprint, folders
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.management import authoring_commands
@@ -21,6 +23,7 @@ from sandboxes.operators import audit
 from sandboxes.operators.audit import MAX_REASON_LENGTH, CommandActor
 from sandboxes.preparation import versions
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure
+from sandboxes.worker.version_images import record_missing_images
 
 DEFAULT_REASON = "Run from the command line."
 
@@ -73,7 +76,14 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         if len(options.get("reason", "")) > MAX_REASON_LENGTH:
             raise CommandError(f"--reason: use at most {MAX_REASON_LENGTH} characters.")
-        options["run"](self, options)
+        try:
+            options["run"](self, options)
+        except (OperationalError, ProgrammingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CommandError(
+                f"The database can't be used: {reason}. Start it; if it lacks a table or a column, "
+                "run `manage.py migrate`."
+            ) from error
 
     def _prepare(self, options: dict[str, Any]) -> None:
         found, names = folders.read(), options["names"]
@@ -105,7 +115,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except (RuntimeFailure, OSError) as error:
             if output := getattr(error, "output", ""):
-                self.stderr.write(output)
+                self.stderr.write(printable(output))
             self._warn(f"The blueprint {name} couldn't be prepared, and is left out: {error}")
             return False
         self._print(_outcome(blueprint, done))
@@ -123,6 +133,7 @@ class Command(BaseCommand):
             )
 
     def _list(self, _options: dict[str, Any]) -> None:
+        _look_for_images()
         rows = BlueprintVersion.objects.order_by("name", "-prepared_at", "-pk")
         launched_from = Sandbox.objects.live().values_list("blueprint_version", flat=True)
         live: Counter[Any] = Counter(launched_from)
@@ -142,6 +153,7 @@ class Command(BaseCommand):
 
     def _activate(self, options: dict[str, Any]) -> None:
         version = _find_version(options["name"], options["version"])
+        _look_for_images()
         try:
             with transaction.atomic():
                 audit.record(CommandActor.current(), "activate", version, options["reason"])
@@ -161,7 +173,7 @@ class Command(BaseCommand):
         self._print(f"{version.name}: disabled. Running sandboxes continue.")
 
     def _print(self, line: str) -> None:
-        self.stdout.write(line)
+        self.stdout.write(printable(line))
         self.stdout.flush()
 
     def _print_table(self, rows: Sequence[Sequence[str]]) -> None:
@@ -171,7 +183,7 @@ class Command(BaseCommand):
             self._print("  ".join(cells).rstrip())
 
     def _warn(self, line: str) -> None:
-        self.stderr.write(self.style.WARNING(f"Warning: {line}"))
+        self.stderr.write(self.style.WARNING(printable(f"Warning: {line}")))
 
 
 def _outcome(blueprint: Blueprint, done: versions.Prepared) -> str:
@@ -182,6 +194,12 @@ def _outcome(blueprint: Blueprint, done: versions.Prepared) -> str:
         f"{name}: version {prepared} is prepared, and {done.other_active.short_digest} stays "
         f"active. To change that, run `manage.py blueprint activate {name} {prepared}`."
     )
+
+
+def _look_for_images() -> None:
+    """Update which versions lack images. Without the engine, what a sweep found counts."""
+    with suppress(RuntimeFailure):
+        record_missing_images()
 
 
 def _find_version(name: str, digest: str) -> BlueprintVersion:

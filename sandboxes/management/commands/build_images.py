@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from sandboxes.authoring.errors import printable
 from sandboxes.blueprints import Blueprint, folders
 from sandboxes.preparation import images
 from sandboxes.runtime import RuntimeFailure
@@ -31,7 +32,7 @@ class Command(BaseCommand):
             for blueprint in wanted:
                 images.build(blueprint, self._print, force=options["force"], pull=options["pull"])
         except ImageError as error:
-            self.stderr.write(error.output)
+            self.stderr.write(printable(error.output))
             raise CommandError(str(error)) from error
         except RuntimeFailure as error:
             raise CommandError(str(error)) from error
@@ -44,5 +45,5 @@ class Command(BaseCommand):
         return [valid[name] for name in names or valid]
 
     def _print(self, line: str) -> None:
-        self.stdout.write(line)
+        self.stdout.write(printable(line))
         self.stdout.flush()

@@ -218,7 +218,7 @@ class MemoryRuntime:
 
     def images(self, names: Sequence[str]) -> dict[str, str]:
         with self._call("images"):
-            held = [name for name in names if name_of(name) not in self.missing_images]
+            held = [name for name in names if not {name, name_of(name)} & self.missing_images]
             return {name: name if "#" in name else f"{name}#{self.rebuilds[name]}" for name in held}
 
     # For tests.

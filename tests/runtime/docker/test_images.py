@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import re
 import secrets
 import shutil
 import tarfile
@@ -388,10 +390,13 @@ def test_without_a_base_image_the_error_has_a_remedy(monkeypatch: pytest.MonkeyP
 
 
 def test_every_service_has_an_image_name_of_its_own() -> None:
-    names = {service: image_name("shop", service) for service in ("db", "Db", "d.b", "a_b", "a-b")}
-    assert names["db"] == "sandboxportal/shop-db"
+    services = ("db", "Db", "d.b", "a_b", "a-b", "api-db", "-", "__")
+    blueprints = ("shop", "shop-api", "shop_api", "shop-", "shop--api", "try-shop")
+    names = {pair: image_name(*pair) for pair in itertools.product(blueprints, services)}
+    assert names["shop", "db"] == "sandboxportal/shop-db"
     assert len(set(names.values())) == len(names)
-    assert all(name == name.lower() and ".." not in name for name in names.values())
+    component = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"  # As the engine has it.
+    assert all(re.fullmatch(f"sandboxportal/{component}", name) for name in names.values())
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class Workshop:
 
     client: docker.APIClient
     image: str
-    blueprint: str = field(default_factory=lambda: f"tests-{secrets.token_hex(4)}")
+    blueprint: str = field(default_factory=lambda: f"tests{secrets.token_hex(4)}")
     messages: list[str] = field(default_factory=list)
 
     @property

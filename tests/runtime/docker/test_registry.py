@@ -11,7 +11,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from sandboxes.runtime import ImageRecipe
+from sandboxes.runtime import ImageRecipe, image_name
 from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.images.errors import ImageError, pull_error
 from sandboxes.runtime.docker.images.prepare import prepare_images
@@ -45,7 +45,7 @@ class Registry:
         return messages
 
     def clear(self) -> None:
-        for image in self.client.images(name="sandboxportal/registry-tests-web"):
+        for image in self.client.images(name=image_name("registry-tests", "web")):
             for tag in image["RepoTags"]:
                 self.client.remove_image(tag)
         if self.client.images(name=self.image):
