@@ -23,6 +23,8 @@ class Access:
     address: str = ""
     auth: Auth = field(default_factory=Auth)
     secret: str = field(default="", repr=False)
+    is_variable: bool = False
+    """Whether the secret is a variable that the shell fills in, such as `$API_KEY`."""
 
     @property
     def is_complete(self) -> bool:
@@ -37,7 +39,9 @@ class Access:
     def with_variable(self) -> Access:
         """Return the access with the name of a shell variable instead of the secret."""
         name = self.auth.credential
-        return replace(self, secret=f"${variable_name(name)}") if name else self
+        if not name:
+            return self
+        return replace(self, secret=f"${variable_name(name)}", is_variable=True)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Call:
 
 
 def curl(call: Call, access: Access) -> str:
-    """Return the request as a curl command. The shell expands a secret that begins with `$`."""
+    """Return the request as a curl command."""
     words = ["curl"] if call.method == "GET" else ["curl", "-X", call.method]
     lines = [shlex.join([*words, access.address + call.target])]
     lines += _curl_auth(access)
@@ -64,16 +68,15 @@ def curl(call: Call, access: Access) -> str:
 
 
 def _curl_auth(access: Access) -> Iterator[str]:
-    is_variable = access.secret.startswith("$")
     if access.secret and access.auth.type == AuthType.BASIC:
         user, secret = f"{access.auth.username}:", access.secret
         yield "-u " + (
-            f'{shlex.quote(user)}"{secret}"' if is_variable else shlex.quote(user + secret)
+            f'{shlex.quote(user)}"{secret}"' if access.is_variable else shlex.quote(user + secret)
         )
         return
     for name, value in access.headers:
         header = f"{name}: {value}"
-        yield "-H " + (f'"{header}"' if is_variable else shlex.quote(header))
+        yield "-H " + (f'"{header}"' if access.is_variable else shlex.quote(header))
 
 
 def python(call: Call, access: Access) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from html import unescape
@@ -137,6 +138,13 @@ def test_curl_authenticates_as_the_blueprint_says(
         lines = ["curl -X POST 'http://h/things?n=1'", *([expected] if expected else []), *rest]
         lines.append("--data-raw '{\"done\": true}'")
         assert curl(POST, made) == " \\\n  ".join(lines)
+
+
+@pytest.mark.parametrize("auth", [HEADER, BASIC])
+def test_a_secret_that_looks_like_a_variable_is_quoted(auth: Auth) -> None:
+    command = curl(Call("GET", "/"), Access("http://h", auth, "$(id)"))
+    assert "$(id)" in shlex.split(command)[-1]
+    assert '"' not in command
 
 
 @pytest.mark.parametrize("auth", [Auth(), HEADER, BASIC])
