@@ -20,8 +20,9 @@ MONTHS = {"month": 1, "year": 12}
 def now(cursor: Cursor) -> datetime:
     """Return the time of the sandbox."""
     cursor.execute("SELECT billing.now()")
+    moment: datetime
     (moment,) = cursor.fetchone() or ()
-    return moment  # type: ignore[no-any-return]
+    return moment
 
 
 def lock(cursor: Cursor, mode: LockMode) -> None:

@@ -17,7 +17,7 @@ ATTEMPTED = """
 
 
 def collect(cursor: Cursor, invoice_id: str) -> None:
-    """Attempt to pay an open invoice, unless a payment is pending or there is no default method."""
+    """Attempt to pay an open invoice with the default method, if any, unless a payment pends."""
     invoice = INVOICES.get(cursor, invoice_id, lock=True)
     if invoice.status != "open":
         return

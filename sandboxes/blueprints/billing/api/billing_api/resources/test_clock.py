@@ -87,6 +87,7 @@ def _target(cursor: Cursor, body: ClockChanges, now: datetime) -> datetime:
         " billing.now() + %s::interval",
         (body.advance_to, body.advance_by, MAX_ADVANCE),
     )
+    target: datetime
     target, latest = cursor.fetchone() or (now, now)
     if target < now or (body.advance_to and target == now):
         raise invalid(
@@ -100,7 +101,7 @@ def _target(cursor: Cursor, body: ClockChanges, now: datetime) -> datetime:
         )
     if target.year >= LATEST_YEAR:
         raise invalid(field, f"must be before the year {LATEST_YEAR}")
-    return target  # type: ignore[no-any-return]
+    return target
 
 
 def _set(cursor: Cursor, body: ClockChanges, target: datetime) -> None:
