@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -296,6 +297,16 @@ class Blueprint:
 def host_label(endpoint: str) -> str:
     """Return the name of an endpoint as a part of a host name, where no underscores are valid."""
     return endpoint.replace("_", "-").rstrip("-").lower()
+
+
+def variable_name(name: str) -> str:
+    """Return the name of a credential as an environment variable."""
+    return re.sub(r"\W", "_", name).upper()
+
+
+def url_variable_name(endpoint: str) -> str:
+    """Return the name of an endpoint's URL as an environment variable."""
+    return f"{variable_name(endpoint).removesuffix('_URL')}_URL"
 
 
 def default_endpoint(endpoints: Mapping[str, Endpoint]) -> str:

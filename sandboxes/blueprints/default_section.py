@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from sandboxes.blueprints.blueprint import url_variable_name
 from sandboxes.blueprints.compose.stack import Stack
 from sandboxes.blueprints.sandbox_section import Endpoint, SandboxSection
 
@@ -38,7 +39,8 @@ def default_section(stack: Stack) -> SandboxSection:
             continue
         for port in dict.fromkeys(service.published):
             url = f"{SCHEMES.get(port, 'http')}://{{host}}:{{port}}"
-            key = next(key for key in _names(name, port) if key not in endpoints)
+            taken = {url_variable_name(one) for one in endpoints}
+            key = next(key for key in _names(name, port) if url_variable_name(key) not in taken)
             endpoints[key] = Endpoint(service=name, port=port, url=url)
     return SandboxSection(endpoints=endpoints)
 

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from sandboxes.blueprints import limits, process_validation
 from sandboxes.blueprints.auth import AuthType
-from sandboxes.blueprints.blueprint import HTTP_SCHEMES, host_label
+from sandboxes.blueprints.blueprint import (
+    HTTP_SCHEMES,
+    host_label,
+    url_variable_name,
+    variable_name,
+)
 from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.interpolation import (
     BUILT_IN_VARIABLES,
@@ -46,6 +51,7 @@ def validate(parsed: SectionContext, files: SourceFiles, folder: Path) -> Iterat
     yield from _check_parameters(parsed)
     yield from _check_endpoints(parsed)
     yield from _check_credentials(parsed)
+    yield from _check_variable_names(parsed)
     yield from _check_references(parsed)
     yield from _check_limits(parsed)
     yield from process_validation.validate(parsed, files, folder)
@@ -214,6 +220,25 @@ def _check_credentials(parsed: SectionContext) -> Iterator[Violation]:
                 "The value contains an address, but names no endpoint.",
                 "Add the key `endpoint`.",
             )
+
+
+def _check_variable_names(parsed: SectionContext) -> Iterator[Violation]:
+    """Names of endpoints and credentials must stay different in `.env` files."""
+    endpoints, credentials = parsed.sandbox.endpoints, parsed.sandbox.credentials
+    owners = {"STELLAR_PUBLIC_KEY": "the account"} if parsed.sandbox.stellar else {}
+    for name in {host_label(name): name for name in endpoints}.values():
+        yield from _take(owners, url_variable_name(name), f"endpoints.{name}")
+    for name, credential in credentials.items():
+        variable = variable_name(name)
+        if owners.get(variable) == f"endpoints.{credential.endpoint}":
+            del owners[variable]  # A URL with credentials takes the place of the one without.
+        yield from _take(owners, variable, f"credentials.{name}")
+
+
+def _take(owners: dict[str, str], variable: str, owner: str) -> Iterator[Violation]:
+    if (other := owners.setdefault(variable, owner)) != owner:
+        message = f"In `.env` files, this would be {variable}, like {other}."
+        yield f"x-sandbox.{owner}", message, "Choose another name."
 
 
 def _check_endpoint(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:

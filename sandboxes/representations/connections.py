@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from sandboxes.blueprints import Blueprint, find_for_sandbox
+from sandboxes.blueprints.blueprint import url_variable_name, variable_name
 from sandboxes.gateway import names
 from sandboxes.gateway.access import TOKEN_HEADER
 from sandboxes.models import Sandbox
@@ -13,20 +13,12 @@ from sandboxes.representations import display, schemas
 from sandboxes.representations.database_commands import is_database
 
 
-def variable_name(name: str) -> str:
-    """Return the name of an endpoint or a credential as an environment variable."""
-    return re.sub(r"\W", "_", name).upper()
-
-
 def environment_variables(
     sandbox: Sandbox, endpoints: Mapping[str, str | None], credentials: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the sandbox's URLs and credentials by the names that `.env` files use."""
-    found = {
-        f"{variable_name(name).removesuffix('_URL')}_URL": url.rstrip("/")
-        for name, url in endpoints.items()
-        if url
-    }
+    found = {url_variable_name(name): url.rstrip("/") for name, url in endpoints.items() if url}
+    # The URL with credentials, such as `database_url`, is the one of its endpoint, `database`.
     found |= {variable_name(name): value for name, value in credentials.items()}
     if sandbox.stellar_public_key:
         found["STELLAR_PUBLIC_KEY"] = sandbox.stellar_public_key

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sandboxes.blueprints.auth import Auth, AuthType
-from sandboxes.representations.connections import variable_name
+from sandboxes.blueprints.blueprint import variable_name
 
 JSON = ("Content-Type", "application/json")
 IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
