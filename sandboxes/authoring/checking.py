@@ -24,10 +24,14 @@ from sandboxes.blueprints.loader import (
 )
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.images.prepare import check_images
+from sandboxes.runtime.docker.images.prepare import check_images, images_to_build
 from sandboxes.runtime.docker.images.registry import ask_registries, missing_images
 
 REGISTRY_SECONDS = 3.0
+UNSEEN = (
+    "so its user and volumes aren't checked. `blueprint try` and `blueprint prepare` {verb} and "
+    "check it before anything is launched or activated."
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Report:
     blueprint: Blueprint | None
     problems: Sequence[Problem]
     notes: Sequence[Note]
+    unchecked: Sequence[str] = ()
+    """Services whose images couldn't be checked."""
     suggestion: str = ""
     """A `sandbox.yaml` to start from, if there is none."""
 
@@ -53,6 +59,7 @@ class Report:
             "folder": str(self.folder),
             "valid": self.is_valid,
             "problems": [_plain(asdict(problem)) for problem in self.problems],
+            "unchecked_images": list(self.unchecked),
             "notes": [_plain(asdict(note)) for note in self.notes],
             "suggested_sandbox_yaml": self.suggestion or None,
         }
@@ -68,6 +75,7 @@ def check(path: Path, *, images: bool = True, name: str = "") -> Report:
     own_name = name or name_from(folder.name)
     inspection = folders.inspect_folder(folder, own_name)
     blueprint, notes = inspection.blueprint, [*inspection.notes]
+    unchecked: list[str] = []
     if not name and own_name != folder.name:
         message = f"`blueprint import` names the blueprint {own_name}, after its folder."
         notes.insert(0, Note(folder, "", message))
@@ -75,28 +83,37 @@ def check(path: Path, *, images: bool = True, name: str = "") -> Report:
     if blueprint and not blueprint.supports_runtime(settings.SANDBOX_RUNTIME):
         message = "Without an engine, a blueprint is launched only with x-sandbox.process."
         notes.append(Note(folder, SECTION, message))
-    elif blueprint and images and settings.SANDBOX_RUNTIME == "docker":
-        found, more = _check_images(blueprint)
-        problems += found
-        notes += more
+    elif blueprint and settings.SANDBOX_RUNTIME == "docker":
+        unchecked = list(blueprint.recipes)
+        if images:
+            found, more, unchecked = _check_images(blueprint)
+            problems += found
+            notes += more
     suggestion = suggested_section(blueprint, inspection.unset_variables) if blueprint else ""
     lacks_section = any(note.key == SECTION for note in inspection.notes)
-    return Report(own_name, folder, blueprint, problems, notes, suggestion if lacks_section else "")
+    shown = suggestion if lacks_section else ""
+    return Report(own_name, folder, blueprint, problems, notes, unchecked, shown)
 
 
-def _check_images(blueprint: Blueprint) -> tuple[list[Problem], list[Note]]:
-    """Return what is wrong with the images, and what can't be said of them yet."""
+def _check_images(blueprint: Blueprint) -> tuple[list[Problem], list[Note], list[str]]:
+    """Return what is wrong with the images, and the services of which nothing can be said yet."""
     places, recipes = _Places.of(blueprint.path), blueprint.recipes
     notes: list[Note] = []
     try:
         engine = EngineClient(settings.DOCKER_HOST, settings.SANDBOX_ENGINE_TIMEOUT_SECONDS)
-        found = check_images(engine, blueprint.name, recipes)
+        unseen = images_to_build(engine, blueprint.name, recipes)
+        there = {name: one for name, one in recipes.items() if name not in unseen}
+        found = check_images(engine, blueprint.name, there)
         problems = [places.problem(one.place, one.message, one.remedy) for one in found]
         built = {recipe.image for recipe in recipes.values() if recipe.build}
         pulled = {name: one.image for name, one in recipes.items() if one.image not in built}
         missing = missing_images(engine, pulled.values())
     except RuntimeFailure as error:
-        return [], [Note(blueprint.path, "", f"The images aren't checked: {error}")]
+        note = Note(blueprint.path, "", f"The images aren't checked: {error}")
+        return [], [note], list(recipes)
+    for service in unseen:
+        message = f"The image isn't built from these files yet, {UNSEEN.format(verb='build')}"
+        notes.append(places.note(f"services.{service}.build", message))
     answers = ask_registries(EngineClient(settings.DOCKER_HOST, REGISTRY_SECONDS), missing)
     for service, image in pulled.items():
         if image not in answers:
@@ -104,11 +121,12 @@ def _check_images(blueprint: Blueprint) -> tuple[list[Problem], list[Note]]:
         key, answer = f"services.{service}.image", answers[image]
         if answer is None or isinstance(answer, EngineUnreachable):
             reason = "" if answer is None else " Its registry gave no answer in time."
-            message = f"{image} isn't on the engine yet; it is pulled and checked when prepared."
+            message = f"{image} isn't on the engine yet, {UNSEEN.format(verb='pull')}"
             notes.append(places.note(key, message + reason))
+            unseen.append(service)
         else:
             problems.append(places.problem(key, answer.message, answer.remedy))
-    return problems, notes
+    return problems, notes, unseen
 
 
 @dataclass(frozen=True)

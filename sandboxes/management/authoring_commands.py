@@ -100,7 +100,9 @@ def check_blueprint(terminal: Terminal, options: Mapping[str, Any]) -> None:
     if not report.is_valid:
         raise CommandError(_count(len(report.problems), "problem"))
     if not options["json"]:
-        terminal.stdout.write(terminal.style.SUCCESS(f"{report.name}: no problems."))
+        services = ", ".join(report.unchecked)
+        rest = f" in its files. Images that aren't checked: {services}" if services else ""
+        terminal.stdout.write(terminal.style.SUCCESS(f"{report.name}: no problems{rest}."))
         terminal.stdout.write(f"Next: manage.py blueprint try {options['path']}")
 
 

@@ -140,6 +140,24 @@ def test_a_folder_with_another_name_is_checked_under_one_that_is_valid(
     assert any(report.name in note.message for note in report.notes)
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize("options", [[], ["--files-only"]])
+def test_images_that_are_not_there_are_told_apart_from_good_ones(
+    tmp_path: Path, settings, capsys, options: list[str]
+) -> None:
+    settings.SANDBOX_RUNTIME = "docker"
+    folder = write_file(tmp_path / "unbuilt", "services:\n  web:\n    build: .\n")
+    (folder / "Dockerfile").write_text("FROM scratch\nVOLUME /data\n")
+
+    call_command("blueprint", "check", *options, str(folder))
+
+    shown = capsys.readouterr().out
+    assert "no problems in its files. Images that aren't checked: web." in shown
+    note = "note: compose.yaml:3: services.web.build: The image isn't built from these files yet"
+    assert (note in shown) == (not options)
+    assert ("`blueprint prepare` build and check it before" in shown) == (not options)
+
+
 def test_names_of_trials_are_no_names_of_blueprints(tmp_path: Path, settings) -> None:
     settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
     folder = write_file(tmp_path / "try-shop", UNTOUCHED)

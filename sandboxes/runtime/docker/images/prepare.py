@@ -18,7 +18,7 @@ from docker.utils import parse_repository_tag
 
 from sandboxes.runtime import ImageRecipe, image_name
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
-from sandboxes.runtime.docker.images.build import IMAGE, INPUTS, ensure_built
+from sandboxes.runtime.docker.images.build import IMAGE, INPUTS, ensure_built, is_outdated
 from sandboxes.runtime.docker.images.derive import derive
 from sandboxes.runtime.docker.images.errors import ImageError, at
 from sandboxes.runtime.docker.images.image_files import ImageFiles, UnknownUser, User, reading
@@ -218,6 +218,24 @@ def check_user(recipe: ImageRecipe, config: Mapping[str, Any], files: ImageFiles
 def suggestion(files: ImageFiles) -> str:
     names = files.users()[:MAX_SUGGESTED_USERS]
     return f" ({', '.join(names)})" if names else ""
+
+
+def images_to_build(
+    engine: EngineClient, blueprint: str, recipes: Mapping[str, ImageRecipe]
+) -> list[str]:
+    """Return the services whose images aren't built yet, or were built from other files.
+
+    Raises EngineRefused, EngineUnreachable.
+    """
+    with engine.calling("describe images") as client:
+        found = []
+        for service, recipe in recipes.items():
+            name = source_name(blueprint, service, recipe)
+            if recipe.build and (
+                not inspect(client, name) or is_outdated(client, name, recipe.build)
+            ):
+                found.append(service)
+    return found
 
 
 def check_images(
