@@ -20,6 +20,7 @@ from sandboxes.actions.launch import (
 )
 from sandboxes.actions.launch_options import parameters_to_repeat, validate_metadata
 from sandboxes.actions.manage import (
+    change_metadata,
     destroy,
     extend,
     record_heartbeat,
@@ -33,6 +34,7 @@ __all__ = [
     "MAX_IDEMPOTENCY_KEY_LENGTH",
     "LaunchRequest",
     "can_preview_credentials",
+    "change_metadata",
     "destroy",
     "extend",
     "launch_blocker",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils.text import capfirst
 
 from sandboxes import queue
 from sandboxes.actions.launch import validate_name
+from sandboxes.actions.launch_options import validate_metadata
 from sandboxes.actions.locking import locked_running_sandbox
 from sandboxes.core import journal, lifecycle, limits
 from sandboxes.core.limits import extension_preview
@@ -20,6 +22,7 @@ from sandboxes.models import (
     EventKind,
     Extension,
     Funding,
+    MetadataEntry,
     Sandbox,
 )
 from sandboxes.worker import tasks as worker_tasks
@@ -105,6 +108,23 @@ def rename(sandbox: Sandbox, name: str, actor: User) -> None:
             Sandbox.objects.filter(pk=row.pk).update(name=name)
             message = f"Renamed from {row} to {name}."
             journal.record(row, EventKind.RENAMED, message, actor=actor)
+    sandbox.refresh_from_db()
+
+
+def change_metadata(sandbox: Sandbox, changes: Mapping[str, Any]) -> None:
+    """Add, change and, for values of None, remove metadata of the sandbox, in any state.
+
+    Raises ValidationFailed.
+    """
+    with transaction.atomic():
+        row = Sandbox.objects.select_for_update().get(pk=sandbox.pk)
+        merged = {**row.metadata, **changes}
+        row.metadata = validate_metadata(
+            {key: value for key, value in merged.items() if value is not None}
+        )
+        row.save(update_fields=["metadata"])
+        row.metadata_entries.all().delete()
+        MetadataEntry.index(row)
     sandbox.refresh_from_db()
 
 

@@ -17,6 +17,14 @@ ParameterValue = Annotated[
 MetadataValue = Annotated[Any, WithJsonSchema({"type": "string", "maxLength": MAX_VALUE_LENGTH})]
 
 
+MetadataChange = Annotated[
+    Any,
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "maxLength": MAX_VALUE_LENGTH}, {"type": "null"}]}
+    ),
+]
+
+
 class RequestBody(Schema):
     """A request body. Unknown fields and other types are rejected."""
 
@@ -60,8 +68,16 @@ class Launch(RequestBody):
     )
 
 
-class Rename(RequestBody):
-    name: str = Field(description="A label of up to 60 characters.", examples=["checkout"])
+class SandboxChanges(RequestBody):
+    name: str | None = Field(
+        default=None, description="A label of up to 60 characters.", examples=["checkout"]
+    )
+    metadata: dict[str, MetadataChange] | None = Field(
+        default=None,
+        description="Pairs to add or change, and to remove if their value is null; the others "
+        "stay.",
+        examples=[{"job": "4712", "branch": None}],
+    )
 
 
 class Extend(RequestBody):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from django.db import transaction
 from django.db.models import prefetch_related_objects
 from django.http import HttpResponse
 from ninja import P, QueryEx
@@ -90,11 +91,15 @@ def get_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     response=responses(200, schemas.Sandbox, 400, 404, 413, 422),
 )
 def rename_sandbox(
-    request: ApiRequest, sandbox_id: str, body: request_schemas.Rename
+    request: ApiRequest, sandbox_id: str, body: request_schemas.SandboxChanges
 ) -> schemas.Sandbox:
-    """Rename a sandbox, also one that has ended."""
+    """Change the name or the metadata of a sandbox, also of one that has ended."""
     sandbox = get_owned_sandbox(request, sandbox_id)
-    actions.rename(sandbox, body.name, request.auth)
+    with transaction.atomic():
+        if body.name is not None:
+            actions.rename(sandbox, body.name, request.auth)
+        if body.metadata:
+            actions.change_metadata(sandbox, body.metadata)
     return serializers.sandbox(sandbox)
 
 

@@ -39,7 +39,7 @@ class MetadataEntry(models.Model):
 
     @staticmethod
     def index(sandbox: Sandbox) -> Iterable[MetadataEntry]:
-        """Save the entries of a new sandbox."""
+        """Save the entries of a sandbox that has none."""
         pairs = sandbox.metadata.items()
         return MetadataEntry.objects.bulk_create(
             MetadataEntry(sandbox=sandbox, key=key, value=value) for key, value in pairs

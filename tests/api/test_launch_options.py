@@ -154,6 +154,23 @@ def test_metadata_is_in_the_sandbox_and_its_webhooks(program: ApiClient, alice: 
     assert '"parameters":{"size":"small"' in message
 
 
+def test_metadata_is_changed_by_pair_and_then_found(program: ApiClient) -> None:
+    launched = program.launch(metadata={"job": "1", "branch": "main"})
+    path = f"/sandboxes/{launched['id']}"
+
+    changed = program.patch(path, {"metadata": {"job": "2", "branch": None, "try": "1"}}).json()
+
+    assert changed["metadata"] == program.look(launched)["metadata"] == {"job": "2", "try": "1"}
+    assert changed["name"] == launched["name"]
+    for query, count in (("job]=1", 0), ("branch]=main", 0), ("job]=2&metadata[try]=1", 1)):
+        assert len(program.get(f"/sandboxes?metadata[{query}").json()["data"]) == count
+    for bad in ({"job": 3}, {f"k{n}": "v" for n in range(20)}):
+        refused = program.patch(path, {"name": "other", "metadata": {**bad, "job": 3}})
+        assert refused.status_code == 422
+    assert program.look(launched) == changed
+    assert program.patch(path, {}).json() == changed
+
+
 @pytest.mark.parametrize(
     ("metadata", "field", "says"),
     [
