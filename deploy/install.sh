@@ -19,6 +19,7 @@ RELEASES=$ROOT/releases
 CONFIGURATION=/etc/sandbox-portal
 ENVIRONMENT=${SANDBOX_PORTAL_ENVIRONMENT:-/etc/sandbox-portal.env}
 VAR_DIRECTORY=/var/lib/sandbox-portal
+BLUEPRINTS=/var/lib/sandbox-portal-blueprints
 FIREWALL=/etc/sandbox-portal.firewall
 LOGS=/var/log/sandbox-portal
 
@@ -120,22 +121,24 @@ install_portal() {
     install_certificates
     install_stores
     install_environment
-    publish_release
-    install_services
-    prepare
-    switch_release
-    write_gateway_configuration
-    write_firewall
-    restart_changed
+    run_release
 }
 
 upgrade_portal() {
     require_installation
     check_machine
     stage_release
-    make_environment
+    add_settings
     check_settings
+    make_directories
+    install_environment
+    run_release
+}
+
+# The part of an installation that is the same for an upgrade.
+run_release() {
     publish_release
+    keep_blueprints
     install_services
     prepare
     switch_release

@@ -9,28 +9,13 @@ random_text() { head -c "$1" /dev/urandom | base64 | tr -d '\n' | tr '+/' '-_'; 
 
 # Makes the new content of the file. Values that are there stay, unless an option sets them.
 make_environment() {
-    local portal setting
-    DRAFT=$TEMPORARY/environment
-    portal=$(portal_host)
-    (umask 077 && touch "$DRAFT")
-    if [ -e "$ENVIRONMENT" ]; then
-        cat "$ENVIRONMENT" >"$DRAFT"
-    else
-        echo "# Settings of the portal: docs/configuration.md. After a change: sandbox-portal restart" >"$DRAFT"
-    fi
+    local setting
+    start_draft
     set_value SITE_URL "$SITE_URL"
-    add_value ALLOWED_HOSTS "$portal,127.0.0.1,localhost"
-    add_value TRUSTED_PROXY_COUNT 1
-    add_value SECRET_KEY "$(random_text 48)"
-    add_value SANDBOX_ENCRYPTION_KEYS "$(random_text 32)"
-    add_value SANDBOX_INSTANCE "portal-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')"
-    add_value METRICS_TOKEN "$(random_text 32)"
-    add_value VAR_DIR "$VAR_DIRECTORY"
     set_value DATABASE_URL "${DATABASE_URL:-postgres://portal:$(od -An -N24 -tx8 /dev/urandom | tr -d ' \n')@127.0.0.1:$STORE_PORT/portal}"
     set_value CELERY_BROKER_URL "${REDIS_URL:-redis://127.0.0.1:6379}/0"
     set_value CACHE_URL "${REDIS_URL:-redis://127.0.0.1:6379}/1"
     set_value SANDBOX_DOMAIN "$DOMAIN"
-    add_value SANDBOX_GATEWAY_TOKEN "$(random_text 36)"
     set_value SANDBOX_GATEWAY_CERTIFICATE "$CONFIGURATION/tls/sandboxes.pem"
     set_value SANDBOX_GATEWAY_KEY "$CONFIGURATION/tls/sandboxes.key"
     set_value SANDBOX_GATEWAY_HTTP_PORT "$HTTP_PORT"
@@ -40,10 +25,40 @@ make_environment() {
         set_value EMAIL_URL "$EMAIL_URL"
         set_value ACCOUNT_EMAIL_VERIFICATION mandatory
     fi
+    add_defaults
+    for setting in "${SETTINGS[@]}"; do set_value "${setting%%=*}" "${setting#*=}"; done
+}
+
+# For an upgrade: adds the settings that this version needs and the installed one didn't have.
+add_settings() {
+    start_draft
+    add_defaults
+}
+
+start_draft() {
+    DRAFT=$TEMPORARY/environment
+    (umask 077 && touch "$DRAFT")
+    if [ -e "$ENVIRONMENT" ]; then
+        cat "$ENVIRONMENT" >"$DRAFT"
+    else
+        echo "# Settings of the portal: docs/configuration.md. After a change: sandbox-portal restart" >"$DRAFT"
+    fi
+}
+
+add_defaults() {
+    add_value ALLOWED_HOSTS "$(portal_host),127.0.0.1,localhost"
+    add_value TRUSTED_PROXY_COUNT 1
+    add_value SECRET_KEY "$(random_text 48)"
+    add_value SANDBOX_ENCRYPTION_KEYS "$(random_text 32)"
+    add_value SANDBOX_INSTANCE "portal-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')"
+    add_value METRICS_TOKEN "$(random_text 32)"
+    add_value VAR_DIR "$VAR_DIRECTORY"
+    grep -q '^SANDBOX_BLUEPRINTS_DIR=' "$DRAFT" || add_value SANDBOX_SHIPPED_BLUEPRINTS true
+    add_value SANDBOX_BLUEPRINTS_DIR "$BLUEPRINTS"
+    add_value SANDBOX_GATEWAY_TOKEN "$(random_text 36)"
     add_value EMAIL_URL consolemail://
     add_value ACCOUNT_EMAIL_VERIFICATION none
     add_value LOG_FORMAT json
-    for setting in "${SETTINGS[@]}"; do set_value "${setting%%=*}" "${setting#*=}"; done
 }
 
 # The file is read by systemd and by shells: both know single quotes.

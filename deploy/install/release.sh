@@ -43,6 +43,18 @@ publish_release() {
     UNFINISHED='' NEW_ROOT=''
 }
 
+# Earlier versions kept your own blueprints in the directory of the release, which no later release reads.
+keep_blueprints() {
+    local folder name
+    [ "$(. "$DRAFT" && printf '%s' "$SANDBOX_BLUEPRINTS_DIR")" = "$BLUEPRINTS" ] || return 0
+    for folder in "$ROOT"/current/sandboxes/blueprints/*/; do
+        name=$(basename "$folder")
+        [ -n "$(find "$folder" -maxdepth 1 -name '*compose.y*ml' -print -quit 2>/dev/null)" ] || continue
+        if [ -e "$SOURCE/sandboxes/blueprints/$name" ] || [ -e "$BLUEPRINTS/$name" ]; then continue; fi
+        change "Copy the blueprint $name to $BLUEPRINTS" cp -a "$folder" "$BLUEPRINTS/$name"
+    done
+}
+
 # The database is migrated while the processes of the earlier release still run: from 0.2.0 on, migrations only add.
 prepare() {
     if [ "$(current_version)" = "$VERSION" ] && [ -e "$RELEASES/$VERSION/.prepared" ]; then return; fi

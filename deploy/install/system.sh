@@ -106,6 +106,7 @@ make_directories() {
     make_directory 755 root:root "$CONFIGURATION"
     make_directory 755 root:root "$CONFIGURATION/tls"
     make_directory 700 portal:portal "$VAR_DIRECTORY"
+    make_directory 755 root:root "$BLUEPRINTS"
     has_systemd || make_directory 750 root:root "$LOGS"
 }
 

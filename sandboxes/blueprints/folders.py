@@ -12,7 +12,13 @@ import structlog
 from django.conf import settings
 
 from sandboxes.blueprints.blueprint import Blueprint
-from sandboxes.blueprints.loader import Inspection, Problem, find_compose_file, inspect
+from sandboxes.blueprints.loader import (
+    SHIPPED,
+    Inspection,
+    Problem,
+    find_compose_file,
+    inspect,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -45,17 +51,29 @@ def problems() -> list[Problem]:
     return list(_recently_read(period, *_settings()).problems)
 
 
-def _settings() -> tuple[Path, int, float]:
-    folder = Path(settings.SANDBOX_BLUEPRINTS_DIR)
-    return folder, settings.SANDBOX_MEMORY_MB, settings.SANDBOX_CPUS
+def directories() -> tuple[Path, ...]:
+    """Return the directories with folders of blueprints; the last one has the site's own."""
+    own = Path(settings.SANDBOX_BLUEPRINTS_DIR)
+    if settings.SANDBOX_SHIPPED_BLUEPRINTS and own.resolve() != SHIPPED.resolve():
+        return SHIPPED, own
+    return (own,)
 
 
-def _read(folder: Path, memory_mb: int, cpus: float) -> Folders:
+def _settings() -> tuple[tuple[Path, ...], int, float]:
+    return directories(), settings.SANDBOX_MEMORY_MB, settings.SANDBOX_CPUS
+
+
+def _read(directories: tuple[Path, ...], memory_mb: int, cpus: float) -> Folders:
     valid: dict[str, Blueprint] = {}
     problems: list[Problem] = []
-    for own in sorted(folder.glob("*/")):
-        if find_compose_file(own) is None:
-            continue
+    # By name, so that the site's own blueprint replaces the shipped one.
+    found_folders = {
+        path.name: path
+        for directory in directories
+        for path in sorted(directory.glob("*/"))
+        if find_compose_file(path)
+    }
+    for own in found_folders.values():
         inspection = _inspect(own, memory_mb, cpus)
         found = [*inspection.problems, *name_problems(own, own.name)]
         problems += found
@@ -63,7 +81,7 @@ def _read(folder: Path, memory_mb: int, cpus: float) -> Folders:
             valid[blueprint.name] = blueprint
     if not valid and not problems:
         remedy = "Add a folder with a compose.yaml, or correct SANDBOX_BLUEPRINTS_DIR."
-        problems.append(Problem(folder, "", "This folder contains no blueprint.", remedy))
+        problems.append(Problem(directories[-1], "", "This folder contains no blueprint.", remedy))
     return Folders(valid, tuple(problems))
 
 
@@ -93,10 +111,12 @@ def _inspect(folder: Path, memory_mb: int, cpus: float, name: str = "") -> Inspe
 
 
 @cache
-def _first_read(folder: Path, memory_mb: int, cpus: float) -> Folders:
-    return _read(folder, memory_mb, cpus)
+def _first_read(directories: tuple[Path, ...], memory_mb: int, cpus: float) -> Folders:
+    return _read(directories, memory_mb, cpus)
 
 
 @lru_cache(maxsize=1)
-def _recently_read(_period: int, folder: Path, memory_mb: int, cpus: float) -> Folders:
-    return _read(folder, memory_mb, cpus)
+def _recently_read(
+    _period: int, directories: tuple[Path, ...], memory_mb: int, cpus: float
+) -> Folders:
+    return _read(directories, memory_mb, cpus)

@@ -17,7 +17,8 @@ SOURCE={ROOT}
 for part in output preflight environment system release services; do . "$INSTALL/$part.sh"; done
 TEMPORARY=$(mktemp -d -p "$PWD")
 ROOT=$PWD/opt RELEASES=$PWD/opt/releases ENVIRONMENT=$PWD/env CONFIGURATION=/etc/sandbox-portal
-VAR_DIRECTORY=/var/lib/sandbox-portal DRY_RUN='' VERSION='' SETTINGS=() EMAIL_URL=''
+VAR_DIRECTORY=/var/lib/sandbox-portal BLUEPRINTS=$PWD/blueprints
+DRY_RUN='' VERSION='' SETTINGS=() EMAIL_URL=''
 DATABASE_URL='' REDIS_URL='' HTTP_PORT=80 HTTPS_PORT=443 POSTGRESQL_PORT=5432
 SITE_URL=https://portal.example.com DOMAIN=sandboxes.example.net
 """
@@ -95,6 +96,36 @@ def test_settings_are_generated_once_and_kept(bash: Bash, tmp_path: Path) -> Non
     (tmp_path / "env").write_text(first)
     kept = 'DATABASE_URL=$(stored DATABASE_URL); make_environment; cat "$DRAFT"'
     assert bash(kept).stdout == first
+
+
+def test_an_upgrade_adds_only_settings_that_are_missing(bash: Bash, tmp_path: Path) -> None:
+    text = "SITE_URL=https://portal.example.com\nCACHE_URL=redis://elsewhere:6379/7\n"
+    (tmp_path / "env").write_text(text)
+    upgraded = bash('add_settings; cat "$DRAFT"').stdout
+    assert upgraded.startswith(text)
+    made = settings(upgraded)
+    assert made["SANDBOX_BLUEPRINTS_DIR"] == str(tmp_path / "blueprints")
+    assert made["SANDBOX_SHIPPED_BLUEPRINTS"] == "true"
+    (tmp_path / "env").write_text(upgraded)
+    assert bash('add_settings; cat "$DRAFT"').stdout == upgraded
+
+    (tmp_path / "env").write_text("SANDBOX_BLUEPRINTS_DIR=/srv/blueprints\n")
+    chosen = settings(bash('add_settings; cat "$DRAFT"').stdout)
+    assert chosen["SANDBOX_BLUEPRINTS_DIR"] == "/srv/blueprints"
+    assert "SANDBOX_SHIPPED_BLUEPRINTS" not in chosen
+
+
+def test_own_blueprints_of_the_earlier_release_are_kept(bash: Bash, tmp_path: Path) -> None:
+    old = tmp_path / "opt/releases/1/sandboxes/blueprints"
+    for name in ("billing", "compose", "shop"):
+        (old / name).mkdir(parents=True)
+    (old / "shop/docker-compose.yml").touch()
+    (old / "billing/compose.yaml").touch()
+    (tmp_path / "blueprints").mkdir()
+    kept = bash("VERSION=1; switch_release; add_settings; keep_blueprints; keep_blueprints").stdout
+    assert kept.count("Copy the blueprint") == 1
+    assert [path.name for path in (tmp_path / "blueprints").iterdir()] == ["shop"]
+    assert (tmp_path / "blueprints/shop/docker-compose.yml").exists()
 
 
 def test_options_change_only_their_settings(bash: Bash, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from django.db import connection
 from django.utils import timezone
 
 from sandboxes import actions, blueprints
+from sandboxes.blueprints import folders, loader
 from sandboxes.lib.exceptions import Unavailable, ValidationFailed
 from sandboxes.models import AuditEntry, BlueprintVersion, Sandbox, State
 from sandboxes.models.runtime_settings import config
@@ -185,7 +186,7 @@ def test_a_version_whose_images_are_gone_is_not_activated(prepared, runtime, cap
     runtime.missing_images.add("sandboxportal/tiny-web#0")
     second = active()
 
-    with pytest.raises(CommandError, match="no longer has all images.*blueprint prepare tiny"):
+    with pytest.raises(CommandError, match=r"no longer has all images.*blueprint prepare tiny"):
         call_command("blueprint", "activate", "tiny", first.digest)
     assert active() == second
     capsys.readouterr()
@@ -260,6 +261,25 @@ def test_an_empty_folder_withdraws_nothing(prepared, settings, tmp_path):
     settings.SANDBOX_BLUEPRINTS_DIR = tmp_path / "nowhere"
     blueprint("prepare")
     assert titles() == ["Tiny stack"]
+
+
+def test_own_blueprints_are_beside_the_shipped_one_or_replace_it(
+    folder, settings, tmp_path, runtime
+):
+    settings.SANDBOX_SHIPPED_BLUEPRINTS = True
+    blueprint("prepare")
+    assert set(blueprints.available()) == {"billing", "tiny"}
+
+    shutil.rmtree(folder)
+    write(tmp_path, tiny() | {"name": "billing"}, "billing")
+    blueprint("prepare")
+    assert titles() == ["Tiny stack"]
+    settings.SANDBOX_BLUEPRINTS_DIR = tmp_path / "not mounted"
+    blueprint("prepare")
+    assert len(titles()) == 1
+
+    settings.SANDBOX_BLUEPRINTS_DIR = str(loader.SHIPPED)
+    assert folders.directories() == (loader.SHIPPED,)
 
 
 def test_a_disabled_blueprint_launches_nothing_until_it_is_activated(alice, prepared):

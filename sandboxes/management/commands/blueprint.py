@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError, transaction
 
@@ -99,7 +98,7 @@ class Command(BaseCommand):
     def _prepare_one(self, found: folders.Folders, name: str, options: dict[str, Any]) -> bool:
         """Prepare one blueprint; return whether that succeeded. Other blueprints go on."""
         if (blueprint := found.valid.get(name)) is None:
-            where = settings.SANDBOX_BLUEPRINTS_DIR
+            where = " or ".join(map(str, folders.directories()))
             self._warn(f"There is no valid blueprint “{name}” in {where}.")
             return False
         try:
@@ -122,10 +121,11 @@ class Command(BaseCommand):
         return True
 
     def _withdraw_removed(self, valid: Collection[str]) -> None:
-        """Withdraw blueprints without a folder, unless no folder is valid: a wrong setting."""
-        if not valid:
+        """Withdraw blueprints without a folder, unless a wrong setting may be the reason."""
+        directories = folders.directories()
+        if not valid or not all(map(Path.is_dir, directories)):
             return
-        present = {path.name for path in Path(settings.SANDBOX_BLUEPRINTS_DIR).iterdir()}
+        present = {path.name for directory in directories for path in directory.iterdir()}
         for version in versions.withdraw_removed(present | {*valid}, CommandActor.current()):
             self._print(
                 f"{version.name}: withdrawn, since its folder was removed. Running sandboxes keep "

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sandboxes.authoring.errors import printable
@@ -40,7 +39,7 @@ class Command(BaseCommand):
     def _wanted(self, names: Collection[str]) -> list[Blueprint]:
         valid = folders.read().valid
         if unknown := [name for name in names if name not in valid]:
-            where = settings.SANDBOX_BLUEPRINTS_DIR
+            where = " or ".join(map(str, folders.directories()))
             raise CommandError(f"There is no valid blueprint “{unknown[0]}” in {where}.")
         return [valid[name] for name in names or valid]
 

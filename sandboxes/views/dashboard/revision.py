@@ -28,6 +28,7 @@ COLUMNS = (
     "state",
     "ttl_minutes",
     "idle_minutes",
+    "metadata",
     "expires_at",
     "hard_cap_at",
     "last_activity_at",
