@@ -7,7 +7,7 @@ import shlex
 import signal
 from typing import Annotated, Any, NoReturn
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from sandboxes.blueprints.compose import values
@@ -204,13 +204,23 @@ def regular_expression(value: str) -> str:
     return value
 
 
-Command = Annotated[tuple[str, ...], BeforeValidator(command_words)]
+TEXT_OR_NUMBER = WithJsonSchema({"type": ["string", "number"]})
+Command = Annotated[
+    tuple[str, ...],
+    BeforeValidator(command_words),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+Environment = Annotated[
+    dict[str, str],
+    BeforeValidator(environment_variables),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number"]}}),
+]
 SecretName = Annotated[str, name_matching(r"[A-Z][A-Z0-9_]{0,60}", "capital letters, digits and _")]
 VariableName = Annotated[
     str, name_matching(r"[A-Za-z_][A-Za-z0-9_]{0,60}", "letters, digits and _")
 ]
-VariableValue = Annotated[str, BeforeValidator(variable_text)]
-VariableText = Annotated[str, Field(max_length=200), BeforeValidator(listed_text)]
+VariableValue = Annotated[str, BeforeValidator(variable_text), TEXT_OR_NUMBER]
+VariableText = Annotated[str, Field(max_length=200), BeforeValidator(listed_text), TEXT_OR_NUMBER]
 ParameterName = Annotated[
     str, name_matching(r"[A-Za-z_][A-Za-z0-9_]{0,39}", "letters, digits and _")
 ]

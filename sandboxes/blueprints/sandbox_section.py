@@ -15,6 +15,7 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
+    WithJsonSchema,
 )
 
 from sandboxes.blueprints import parameters
@@ -23,6 +24,7 @@ from sandboxes.blueprints.blueprint import Access
 from sandboxes.blueprints.compose.models import Bytes, Cpus, parsed_by
 from sandboxes.blueprints.fields import (
     Command,
+    Environment,
     LinearPattern,
     ParameterName,
     PositiveInt,
@@ -35,7 +37,6 @@ from sandboxes.blueprints.fields import (
     VariableText,
     VariableValue,
     authentication,
-    environment_variables,
     megabytes,
     parameter_type,
     scalar,
@@ -43,35 +44,50 @@ from sandboxes.blueprints.fields import (
 )
 from sandboxes.blueprints.parameters import MAX_INTEGER, MAX_TEXT_LENGTH, ParameterType
 
-Megabytes = Annotated[Bytes, AfterValidator(megabytes)]
-Minutes = Annotated[int, parsed_by(whole_minutes)]
+Megabytes = Annotated[
+    Bytes, AfterValidator(megabytes), WithJsonSchema({"type": "string", "format": "size"})
+]
+Minutes = Annotated[
+    int, parsed_by(whole_minutes), WithJsonSchema({"type": "string", "format": "duration"})
+]
 
 
 class StrictModel(BaseModel):
-    """An immutable model that rejects unknown keys."""
+    """An immutable model that rejects unknown keys; docs/blueprints.md describes its fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Secret(StrictModel):
     """A random value, different in each sandbox; 22 letters and digits are 130 bits."""
 
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,20}$")] = ""
+    """How each value begins."""
     length: Annotated[int, Field(ge=22, le=128)] = 32
+    """Characters of the random part."""
 
 
 class Parameter(StrictModel):
     """A value that is chosen at launch; a variable of the same name contains it."""
 
     type: Annotated[ParameterType, BeforeValidator(parameter_type)]
+    """The type of its values."""
     default: Annotated[StrictBool | StrictInt | StrictStr, BeforeValidator(scalar)]
+    """The value of launches that choose none."""
     title: Annotated[str, Field(max_length=60)] = ""
+    """Label in the form; by default, the name of the parameter."""
     help: Annotated[str, Field(max_length=300)] = ""
+    """Text below the field."""
     values: Annotated[tuple[VariableText, ...], Field(max_length=50)] = ()
+    """For `enum`: the values to choose from."""
     minimum: Annotated[StrictInt, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] = -MAX_INTEGER
+    """For `integer`."""
     maximum: Annotated[StrictInt, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] = MAX_INTEGER
+    """For `integer`."""
     pattern: LinearPattern = ""
+    """For `string`: matches the whole text, in the syntax of Rust's `regex`."""
     max_length: Annotated[StrictInt, Field(ge=1, le=MAX_TEXT_LENGTH)] = MAX_TEXT_LENGTH
+    """For `string`."""
 
     def definition(self, name: str) -> parameters.Parameter:
         """Return the parameter with its title, which defaults to its name."""
@@ -92,28 +108,42 @@ class Auth(StrictModel):
     """How clients authenticate to the API of an endpoint."""
 
     type: AuthType = AuthType.NONE
+    """How the credential is sent ([below](#authentication-of-an-api))."""
     credential: str = ""
+    """Name of the credential."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{0,60}$")] = ""
+    """For `header`: name of the header."""
     username: Annotated[str, Field(pattern=r"^[ -9;-~]{0,60}$")] = ""
+    """For `basic`."""
 
 
 class Endpoint(StrictModel):
     """A published port that developers see; `bearer: x` is short for a type and a credential."""
 
     service: str
+    """The service that listens."""
     port: PositiveInt
+    """Its port inside of the container, which is then published."""
     url: str = "http://{host}:{port}"
+    """What developers see, with `{host}` and `{port}` in it."""
     openapi: UrlPath = ""
+    """For an API that the explorer can call: path of its OpenAPI document (3.0 or 3.1, JSON)."""
     auth: Annotated[Auth, BeforeValidator(authentication)] = Auth()
+    """`none`, or how clients authenticate ([below](#authentication-of-an-api))."""
     bearer: str = ""
+    """A credential; short for `auth` of the type `bearer`."""
     identity: UrlPath = ""
+    """Path at which the API proves that it knows the credential, before the explorer sends it
+    ([below](#identity-of-an-api))."""
 
 
 class Credential(StrictModel):
     """A value that gives developers access."""
 
     value: str
+    """With variables in it, such as `${API_KEY}`, and `{host}` and `{port}` of the endpoint."""
     endpoint: str = ""
+    """The endpoint whose address the value contains."""
 
 
 class Ready(StrictModel):
@@ -124,87 +154,149 @@ class Ready(StrictModel):
     """
 
     endpoint: str = ""
+    """The endpoint that must answer."""
     service: str = ""
+    """Instead of an endpoint: the service that must answer."""
     port: PositiveInt | None = None
+    """Port of the service, which must accept connections."""
     path: UrlPath = ""
+    """Path of which a GET must return 200."""
     command: Command = ()
+    """Command that must exit with 0 in the service."""
 
 
 class Reset(StrictModel):
     """The service and command that restore the seed data."""
 
     service: str
+    """Where the command runs."""
     command: Command
+    """Exit code 0 means that all of the data is restored; otherwise, the command should have
+    changed nothing."""
     process: Command = ()
+    """The command in trial mode ([below](#process-without-an-engine))."""
 
 
 class Requests(StrictModel):
     """Lines of a service's log that record a request: those that begin with this expression."""
 
     service: str
+    """The service whose log is read."""
     line: RegularExpression
+    """Regular expression that matches the beginning of such a line."""
 
 
 class FirstCall(StrictModel):
     """The request that snippets show, and an excerpt of its answer on fresh data."""
 
     endpoint: str = ""
+    """By default, the API, or else the first endpoint with an http URL."""
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    """Method of the request."""
     path: UrlPath
+    """Path of the request."""
     body: JsonValue = None
+    """Sent as JSON."""
     answer: JsonValue = None
+    """An excerpt of the answer on fresh data."""
 
 
 class Process(StrictModel):
     """How a service runs as a process; paths are relative to the blueprint's folder."""
 
     command: Annotated[Command, Field(min_length=1)]
-    environment: Annotated[dict[str, str], BeforeValidator(environment_variables)] = {}
+    """Runs in the service's own copy of the directory. `python` is the portal's Python."""
+    environment: Environment = {}
+    """Adds to the service's environment, or overrides it. `{port}` is the service's own first port,
+    `{db:5432}` the address of another service. Both differ in every sandbox."""
     files: list[str] = []
+    """Files and folders of the blueprint, which are added to the service's Python path."""
     requirements: str = ""
+    """A file with packages and their hashes, which are installed without their dependencies."""
     prepare: Command = ()
+    """A command that runs once. Every sandbox gets a copy of the directory that it fills."""
 
 
 class Lifetime(StrictModel):
     """How long a sandbox lives if the launch names no time, and at most with extensions."""
 
     default: Minutes | None = None
+    """If the launch request names none."""
     max: Minutes | None = None
+    """With extensions."""
 
 
 class Limits(StrictModel):
     """Limits in place of the portal's, and at most these."""
 
     memory: Megabytes | None = None
+    """Of all services together."""
     cpus: Annotated[Cpus, Field(ge=0.01)] | None = None
+    """Of all services together."""
     disk: Megabytes | None = None
+    """Of all services together, shared volumes included."""
     lifetime: Lifetime = Lifetime()
+    """Time from launch until the sandbox expires."""
     idle_timeout: Minutes | None = None
+    """Time without activity after which the sandbox ends."""
     active_per_user: PositiveInt | None = None
+    """Active sandboxes of this blueprint that a user may have."""
 
 
 class SandboxSection(StrictModel):
-    """`x-sandbox`: the information that the portal needs in addition to Compose's keys."""
+    """What the portal needs to know of a sandbox in addition to Compose's keys."""
 
     title: Annotated[str, Field(max_length=60)] = ""
+    """What developers choose; by default, the name of the blueprint."""
     description: str = ""
+    """Shown to developers when they choose a blueprint."""
     secrets: dict[SecretName, Secret] = {}
+    """Variables with a random value for each sandbox. Names have capital letters."""
     variables: dict[VariableName, VariableValue] = {}
+    """Variables that are the same in all sandboxes, such as `{TAG: "1.2"}`."""
     parameters: Annotated[dict[ParameterName, Parameter], Field(max_length=20)] = {}
+    """Variables that a launch chooses ([above](#parameters)); at most 20."""
     profiles: list[str] = []
+    """Profiles of the Compose file that are active."""
     root: list[str] = []
+    """Services that may run as root, with the capabilities CHOWN, DAC_OVERRIDE, FOWNER, KILL,
+    SETGID and SETUID, if `SANDBOX_ROOT_SERVICES` allows it."""
     users: dict[str, UserName] = {}
+    """The user of each service, by name or number, in place of the Compose file's `user` and the
+    image's, such as `{db: postgres, api: "1000"}`."""
     endpoints: dict[PublicName, Endpoint] = {}
+    """Addresses that developers see. Names have letters, digits, `_` and `-`."""
     credentials: dict[PublicName, Credential] = {}
+    """Values that developers sign in with. They are shown on request, which the activity log
+    records; only the key of the API is also in the command that opens the card of a new sandbox."""
     ready: list[Ready] = []
+    """What must succeed before the sandbox is ready; by default, all health checks, and connections
+    to the ports of the other services."""
     reset: Reset | None = None
+    """How the seed data is restored within 20 seconds. Where it fails, or without this key, the
+    portal recreates the services from their images, with the same addresses and credentials."""
     requests: Requests | None = None
+    """For an API that logs one line per request: the lines that the portal counts. Without it, the
+    portal shows traffic in bytes."""
     first_call: FirstCall | None = Field(
         default=None, validation_alias=AliasChoices("first_call", "example")
     )
+    """The request that new cards, snippets and the sign-in page show; by default, a GET of `/`. The
+    old name of this key is `example`."""
     process: dict[str, Process] = {}
+    """How services run without an engine ([below](#process-without-an-engine)). Without it, the
+    blueprint can be launched only on an engine."""
     seed: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """The number of objects of each kind in a new sandbox, which welcome and sign-in pages show."""
     limits: Limits = Limits()
+    """Limits in place of the portal's ([above](#limits))."""
     access: Access = Access.OPEN
+    """`owner` lets the [gateway](gateway.md#access) admit only the sandbox's owner to its HTTP
+    endpoints, for stacks without authentication of their own. With `open`, everyone who knows the
+    address reaches them."""
     egress: bool = False
+    """Whether services reach other networks, and not only each other."""
     stellar: bool = False
+    """Whether each sandbox gets an account on the Stellar test network, which the portal funds. Its
+    public key is on the card and in `${SANDBOX_STELLAR_PUBLIC_KEY}`, its secret among the
+    credentials."""
