@@ -158,7 +158,7 @@ def test_images_that_are_not_there_are_told_apart_from_good_ones(
     assert ("`blueprint prepare` build and check it before" in shown) == (not options)
 
 
-def test_names_of_trials_are_no_names_of_blueprints(tmp_path: Path, settings) -> None:
+def test_a_blueprint_cannot_have_the_name_of_a_trial(tmp_path: Path, settings) -> None:
     settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
     folder = write_file(tmp_path / "try-shop", UNTOUCHED)
     [problem] = check(folder).problems

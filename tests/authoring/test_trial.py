@@ -172,7 +172,7 @@ def test_a_trial_takes_values_of_parameters(tmp_path, runtime, monkeypatch) -> N
 
 def test_a_missing_image_is_explained_before_anything_is_launched(folder, runtime) -> None:
     runtime.missing_images.add("sandboxportal/try-tiny.web")
-    with pytest.raises(CommandError, match="doesn't have the image sandboxportal/try-tiny.web"):
+    with pytest.raises(CommandError, match=r"doesn't have the image sandboxportal/try-tiny\.web"):
         run_trial(folder)
     assert runtime.observe() == {}
 
