@@ -297,6 +297,6 @@ class SandboxSection(StrictModel):
     egress: bool = False
     """Whether services reach other networks, and not only each other."""
     stellar: bool = False
-    """Whether each sandbox gets an account on the Stellar test network, which the portal funds. Its
+    """Whether each sandbox gets an account on a public test network, which the portal funds. Its
     public key is on the card and in `${SANDBOX_STELLAR_PUBLIC_KEY}`, its secret among the
     credentials."""

@@ -142,3 +142,28 @@ def test_versions_are_compared_by_their_numbers(bash: Bash) -> None:
     for newer, older in (("1.41", "1.41"), ("1.100", "1.41"), ("2.0", "1.41")):
         assert bash(f"is_newer {newer} {older}").returncode == 0
     assert bash("is_newer 1.9 1.41").returncode == 1
+
+
+def test_commands_that_take_paths_run_in_the_current_directory(tmp_path: Path) -> None:
+    release = tmp_path / "opt/releases/1"
+    (release / ".venv/bin").mkdir(parents=True)
+    python = release / ".venv/bin/python"
+    python.write_text('#!/bin/sh\necho "$PWD $*"\n')
+    python.chmod(0o755)
+    (tmp_path / "opt/current").symlink_to("releases/1")
+    (tmp_path / "env").touch()
+    (tmp_path / "work").mkdir()
+    ran = subprocess.run(
+        [ROOT / "deploy/sandbox-portal", "manage", "blueprint", "check", "books"],
+        cwd=tmp_path / "work",
+        env={
+            "PATH": "/usr/bin:/bin",
+            "SANDBOX_PORTAL_ROOT": str(tmp_path / "opt"),
+            "SANDBOX_PORTAL_ENVIRONMENT": str(tmp_path / "env"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert ran.stdout == f"{tmp_path}/work {release}/manage.py blueprint check books\n"
