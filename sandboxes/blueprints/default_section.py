@@ -33,7 +33,7 @@ def default_section(stack: Stack) -> SandboxSection:
 
     A service with several ports gets the port appended to the names of all but the first.
     """
-    endpoints = {}
+    endpoints: dict[str, Endpoint] = {}
     for name, service in stack.services.items():
         if name in stack.one_shot:
             continue
