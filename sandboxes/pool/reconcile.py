@@ -20,8 +20,9 @@ from sandboxes.models import EndReason, LaunchLock, Pool, Sandbox, State
 from sandboxes.models.abstract.claims import LONGEST_LEASE
 from sandboxes.models.runtime_settings import config
 from sandboxes.pool import policy
-from sandboxes.runtime import RuntimeFailure, get_runtime
+from sandboxes.runtime import RuntimeFailure
 from sandboxes.worker import provisioning, teardown
+from sandboxes.worker.version_images import record_missing_images
 
 log = structlog.get_logger(__name__)
 
@@ -92,10 +93,13 @@ def _record_outcome(row: Sandbox) -> None:
 
 
 def refresh_versions() -> None:
-    """Store the current version of each pool. Raises RuntimeFailure."""
+    """Store the current version of each pool, and which versions lack images.
+
+    Raises RuntimeFailure.
+    """
     available = blueprints.available()
     names = {image for one in available.values() for image in one.image_references}
-    images = get_runtime().images(sorted(names))
+    images = record_missing_images(names)
     for pool in policy.pools():
         blueprint = available.get(pool.blueprint)
         version = policy.spec_version(blueprint, images) if blueprint else ""

@@ -42,7 +42,6 @@ from sandboxes.runtime import ProbeResult, RuntimeFailure, SandboxFacts, get_run
 from sandboxes.usage import sampling
 from sandboxes.worker import tasks as worker_tasks
 from sandboxes.worker import teardown
-from sandboxes.worker.version_images import record_missing_images
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +127,6 @@ class Sweep:
             disk_reserve.create()
             self._isolate_errors("engine", housekeeping.record_engine_status)
             self._isolate_errors("pool", housekeeping.request_pool_reconcile)
-            self._isolate_errors("images", record_missing_images)
         self._isolate_errors("outcomes", outcomes.aggregate_events)
 
     def _isolate_errors(self, name: str, step: Callable[..., None], *args: object) -> None:
