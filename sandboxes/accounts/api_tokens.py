@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from sandboxes.lib import clock
-from sandboxes.models import ApiToken, Scope
+from sandboxes.models import ApiToken, IdentityRule, Scope
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -45,9 +45,16 @@ def is_well_formed(token: str) -> bool:
 
 
 def issue(
-    user: User, name: str, scope: str = Scope.ALL, expires_at: datetime | None = None
+    user: User,
+    name: str,
+    scope: str = Scope.ALL,
+    expires_at: datetime | None = None,
+    rule: IdentityRule | None = None,
 ) -> tuple[ApiToken, str]:
-    """Create a token, and return it with its text, which can't be read again later."""
+    """Create a token, and return it with its text, which can't be read again later.
+
+    `rule` is the one by which a CI job gets it.
+    """
     body = "".join(secrets.choice(ALPHABET) for _ in range(BODY_LENGTH))
     text = PREFIX + body + _checksum(body)
     row = ApiToken.objects.create(
@@ -55,6 +62,7 @@ def issue(
         name=name,
         scope=scope,
         expires_at=expires_at,
+        identity_rule=rule,
         prefix=text[:8],
         digest=_digest(text),
     )
@@ -71,6 +79,11 @@ def authenticate(text: str) -> ApiToken | None:
     if token and (used_at is None or abs(now - used_at) > LAST_USED_PRECISION):
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
+
+
+def revoke_all_of(rule: IdentityRule) -> None:
+    """Revoke the tokens that jobs have by this rule."""
+    ApiToken.objects.filter(identity_rule=rule, revoked_at=None).update(revoked_at=clock.now())
 
 
 def revoke(token: ApiToken) -> None:

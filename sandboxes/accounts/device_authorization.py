@@ -13,11 +13,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from allauth.core.internal import ratelimit
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
 from sandboxes.accounts import api_tokens
+from sandboxes.accounts.grants import AuthorizationError, TooManyAttempts, count
 from sandboxes.lib import clock
 from sandboxes.models import DeviceAuthorization, Scope
 
@@ -39,19 +39,6 @@ WRONG_USER_CODES = "10/5m/key"
 """For each user. A code has 34 bits, so that so few guesses practically never find one."""
 
 
-class AuthorizationError(Exception):
-    """A refusal with the error code of RFC 8628, section 3.5, or RFC 6749, section 5.2."""
-
-    def __init__(self, code: str, description: str) -> None:
-        super().__init__(description)
-        self.code = code
-        self.description = description
-
-
-class TooManyAttempts(Exception):
-    """The rate limit of an address or a user is reached."""
-
-
 def start(
     request: HttpRequest, client_id: str, scope: str, device_name: str
 ) -> tuple[DeviceAuthorization, str]:
@@ -62,7 +49,7 @@ def start(
     _require_client(client_id)
     if scope not in Scope.values:
         raise AuthorizationError("invalid_scope", f"Use one of {', '.join(Scope.values)}.")
-    if not _count(request, "device_requests", REQUESTS):
+    if not count(request, "device_requests", REQUESTS):
         raise TooManyAttempts
     device_code = secrets.token_urlsafe(32)
     row = _create_with_user_code(
@@ -92,7 +79,7 @@ def find(request: HttpRequest, user: User, user_code: str) -> DeviceAuthorizatio
     """
     code = re.sub(r"[^A-Z]", "", user_code.upper())
     # Counted before the code is looked up, and not counted if it is right.
-    attempt = _count(request, "device_user_codes", WRONG_USER_CODES, str(user.pk))
+    attempt = count(request, "device_user_codes", WRONG_USER_CODES, str(user.pk))
     if not attempt:
         raise TooManyAttempts
     row = DeviceAuthorization.objects.open(clock.now()).filter(user_code=code).first()
@@ -164,19 +151,6 @@ def _refusal(row: DeviceAuthorization) -> AuthorizationError | None:
 def _require_client(client_id: str) -> None:
     if client_id != CLIENT_ID:
         raise AuthorizationError("invalid_client", f"Use client_id={CLIENT_ID}.")
-
-
-def _count(
-    request: HttpRequest, action: str, rates: str, key: str | None = None
-) -> ratelimit.RateLimitUsage | None:
-    return ratelimit.consume(
-        request,
-        app="allauth.account",
-        action=action,
-        config={action: rates},
-        key=key,
-        limit_get=True,
-    )
 
 
 def _digest(device_code: str) -> str:

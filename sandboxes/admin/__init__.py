@@ -6,6 +6,7 @@ from django.contrib import admin
 from sandboxes.admin.api_tokens import ApiTokenAdmin
 from sandboxes.admin.audit import AuditAdmin
 from sandboxes.admin.blueprint_versions import BlueprintVersionAdmin
+from sandboxes.admin.identity_rules import IdentityRuleAdmin
 from sandboxes.admin.invitations import InvitationAdmin
 from sandboxes.admin.limit_overrides import LimitOverrideAdmin
 from sandboxes.admin.maintenance import MaintenanceAdmin
@@ -28,6 +29,7 @@ __all__ = [
     "EmailAddressAdmin",
     "EventAdmin",
     "GroupAdmin",
+    "IdentityRuleAdmin",
     "InvitationAdmin",
     "LimitOverrideAdmin",
     "MaintenanceAdmin",

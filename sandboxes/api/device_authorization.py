@@ -1,8 +1,9 @@
-"""The endpoints of RFC 8628, which take forms and respond with the errors of OAuth 2.0."""
+"""The endpoints of RFC 8628 and RFC 8693: forms in, JSON and the errors of OAuth 2.0 out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from http import HTTPStatus
 
@@ -11,12 +12,19 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from sandboxes.accounts import device_authorization
-from sandboxes.accounts.device_authorization import AuthorizationError, TooManyAttempts
+from sandboxes.accounts import device_authorization, identity_tokens
+from sandboxes.accounts.grants import AuthorizationError, TooManyAttempts
+from sandboxes.accounts.identity_tokens import IssuerUnavailable
 from sandboxes.lib import clock
 from sandboxes.models import Scope
 
-GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+TOKEN_TYPES = {
+    "urn:ietf:params:oauth:token-type:id_token",
+    "urn:ietf:params:oauth:token-type:jwt",
+}
+ISSUED_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 RETRY_SECONDS = 60
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -32,6 +40,13 @@ def _oauth_endpoint(view: View) -> View:
         except AuthorizationError as error:
             body = {"error": error.code, "error_description": error.description}
             return JsonResponse(body, status=HTTPStatus.BAD_REQUEST)
+        except IssuerUnavailable as error:
+            body = {"error": "temporarily_unavailable", "error_description": str(error)}
+            return JsonResponse(
+                body,
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
         except TooManyAttempts:
             body = {"error": "slow_down", "error_description": "Too many requests. Try later."}
             return JsonResponse(
@@ -77,17 +92,43 @@ def device_authorization_endpoint(request: HttpRequest) -> HttpResponse:
 
 @_oauth_endpoint
 def token_endpoint(request: HttpRequest) -> HttpResponse:
-    """Return the token of an approved sign-in."""
-    if _field(request, "grant_type") != GRANT_TYPE:
-        raise AuthorizationError("unsupported_grant_type", f"Use grant_type={GRANT_TYPE}.")
+    """Return the token of an approved sign-in, or one for the identity token of a CI job."""
+    grant = _field(request, "grant_type")
+    if grant == DEVICE_GRANT:
+        return _device_token(request)
+    if grant == EXCHANGE_GRANT:
+        return _exchanged_token(request)
+    raise AuthorizationError(
+        "unsupported_grant_type", f"Use grant_type={DEVICE_GRANT} or {EXCHANGE_GRANT}."
+    )
+
+
+def _device_token(request: HttpRequest) -> HttpResponse:
     token, scope = device_authorization.poll(
         _field(request, "client_id"), _field(request, "device_code")
     )
+    return _token_response(token, scope, device_authorization.TOKEN_LIFETIME)
+
+
+def _exchanged_token(request: HttpRequest) -> HttpResponse:
+    if _field(request, "subject_token_type") not in TOKEN_TYPES:
+        types = " or ".join(sorted(TOKEN_TYPES))
+        raise AuthorizationError("invalid_request", f"Use subject_token_type={types}.")
+    made = identity_tokens.exchange(
+        request, _field(request, "subject_token"), request.POST.get("scope", "")
+    )
+    return _token_response(
+        made.text, made.scope, made.lifetime, issued_token_type=ISSUED_TOKEN_TYPE
+    )
+
+
+def _token_response(token: str, scope: str, lifetime: timedelta, **more: str) -> HttpResponse:
     return JsonResponse(
         {
             "access_token": token,
             "token_type": "Bearer",
-            "expires_in": int(device_authorization.TOKEN_LIFETIME.total_seconds()),
+            "expires_in": int(lifetime.total_seconds()),
             "scope": scope,
+            **more,
         }
     )

@@ -6,6 +6,7 @@ Only `sandboxes.core.lifecycle` writes `Sandbox.state`.
 from sandboxes.models.accounts.account_mail import AccountMail
 from sandboxes.models.accounts.api_token import ApiToken, Scope
 from sandboxes.models.accounts.device_authorization import DeviceAuthorization
+from sandboxes.models.accounts.identity_rule import IdentityRule, UsedIdentityToken
 from sandboxes.models.accounts.invitation import Invitation
 from sandboxes.models.accounts.limit_override import LimitOverride
 from sandboxes.models.accounts.preferences import Preferences
@@ -73,6 +74,7 @@ __all__ = [
     "Funding",
     "FundingStatus",
     "IdempotencyKey",
+    "IdentityRule",
     "Invitation",
     "LaunchLock",
     "LimitOverride",
@@ -90,6 +92,7 @@ __all__ = [
     "State",
     "SweepStatus",
     "UsageSample",
+    "UsedIdentityToken",
     "Webhook",
     "WebhookDelivery",
     "WorkerStatus",

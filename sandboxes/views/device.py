@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from sandboxes.accounts import device_authorization
-from sandboxes.accounts.device_authorization import TooManyAttempts
+from sandboxes.accounts.grants import TooManyAttempts
 from sandboxes.views.helpers import Request, login_required_page
 from sandboxes.views.well_known import too_many_requests
 

@@ -259,9 +259,12 @@ ADMIN = {
 }
 
 MODELS = r"admin/\w+/\w+/"
-ADDED_BY_OPERATORS = r"admin/(auth/group|auth/user|sandboxes/(invitation|limitoverride))/"
+ADDED_BY_OPERATORS = (
+    r"admin/(auth/group|auth/user|sandboxes/(identityrule|invitation|limitoverride))/"
+)
 CHANGED_BY_OPERATORS = (
-    r"admin/(auth/group|auth/user|sandboxes/(limitoverride|maintenance|pool|runtimesettings))/"
+    r"admin/(auth/group|auth/user|sandboxes/(identityrule|limitoverride|maintenance|pool"
+    r"|runtimesettings))/"
 )
 
 ADMIN_PATTERNS = {

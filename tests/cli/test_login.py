@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils.http import urlencode
 
 from sandboxes.accounts import api_tokens
-from sandboxes.api.device_authorization import GRANT_TYPE
+from sandboxes.api.device_authorization import DEVICE_GRANT
 from sandboxes.lib import clock
 from sandboxes.models import DeviceAuthorization
 from sandboxes.models.accounts import device_authorization
@@ -49,7 +49,7 @@ def start(**changed: str) -> dict[str, Any]:
 def poll(started: dict[str, Any], **changed: str) -> tuple[int, str]:
     """Poll once, and return the status and the error or the token."""
     code = started["device_code"]
-    form = {"client_id": "sandbox-client", "grant_type": GRANT_TYPE, "device_code": code}
+    form = {"client_id": "sandbox-client", "grant_type": DEVICE_GRANT, "device_code": code}
     status, body = send("token", form | changed)
     return status, body.get("error") or body["access_token"]
 
@@ -154,8 +154,8 @@ class TestDeviceAuthorization:
             ("device_authorization", {"client_id": ""}, "invalid_request"),
             ("device_authorization", {"client_id": ["sandbox-client"] * 2}, "invalid_request"),
             ("token", {"grant_type": "password"}, "unsupported_grant_type"),
-            ("token", {"grant_type": GRANT_TYPE}, "invalid_request"),
-            ("token", {"grant_type": GRANT_TYPE, "device_code": "x"}, "invalid_grant"),
+            ("token", {"grant_type": DEVICE_GRANT}, "invalid_request"),
+            ("token", {"grant_type": DEVICE_GRANT, "device_code": "x"}, "invalid_grant"),
         ],
     )
     def test_errors_have_the_names_of_the_rfcs(

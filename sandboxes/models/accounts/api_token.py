@@ -35,6 +35,14 @@ class ApiToken(models.Model):
     """The first characters, which identify the token to its owner."""
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scope = models.CharField(max_length=6, choices=Scope, default=Scope.ALL)
+    identity_rule = models.ForeignKey(
+        "sandboxes.IdentityRule",
+        on_delete=models.SET_NULL,
+        null=True,
+        editable=False,
+        related_name="api_tokens",
+    )
+    """The rule by which a CI job got it."""
     created_at = models.DateTimeField(default=clock.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, editable=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -9,6 +10,7 @@ import webbrowser
 from getpass import getpass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 """https://www.rfc-editor.org/rfc/rfc8628#section-3.4"""
+EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+"""https://www.rfc-editor.org/rfc/rfc8693#section-2.1"""
+ID_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105
+ID_TOKEN_VARIABLE = "SANDBOX_ID_TOKEN"  # noqa: S105
 SLOW_DOWN_SECONDS = 5
 SECONDS = 30
 
@@ -32,15 +38,28 @@ def register(app: typer.Typer) -> None:
 
 
 def login(
-    url: Annotated[str, typer.Argument(help="The portal, such as https://portal.example.com.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            envvar=sign_in.URL_VARIABLE, help="The portal, such as https://portal.example.com."
+        ),
+    ],
     token: Annotated[
         bool, typer.Option("--token", help="Read a token from standard input, without a browser.")
     ] = False,
-    scope: Annotated[str, typer.Option(help="What the token allows: read, launch or all.")] = "all",
+    ci: Annotated[
+        bool, typer.Option("--ci", help="In a CI job: sign in with the job's identity token.")
+    ] = False,
+    scope: Annotated[
+        str | None, typer.Option(help="What the token allows: read, launch or all (default).")
+    ] = None,
 ) -> None:
     """Sign in to a portal, in the browser."""
     address = sign_in.normalize(url)
-    secret = _read_token() if token else _from_browser(address, scope)
+    if ci:
+        secret = _from_identity_token(address, scope)
+    else:
+        secret = _read_token() if token else _from_browser(address, scope or "all")
     if not secret:
         raise errors.NotSignedIn("Standard input contains no token.")
     found = sign_in.SignIn(address, secret)
@@ -121,6 +140,42 @@ def _from_browser(address: str, scope: str) -> str:
         return _poll(root["token_endpoint"], started)
 
 
+def _from_identity_token(address: str, scope: str | None) -> str:
+    """Return a token for the identity token of this CI job, by the exchange of RFC 8693."""
+    form = {
+        "grant_type": EXCHANGE_GRANT,
+        "subject_token": _identity_token(address),
+        "subject_token_type": ID_TOKEN_TYPE,
+    }
+    if scope:
+        form["scope"] = scope
+    answer = _send("POST", str(_get_root(address)["token_endpoint"]), form)
+    if "error" in answer:
+        raise errors.NotSignedIn(answer.get("error_description") or answer["error"])
+    return str(answer["access_token"])
+
+
+def _identity_token(address: str) -> str:
+    """Return the token that GitLab set as a variable, or that GitHub gives on request."""
+    if token := os.environ.get(ID_TOKEN_VARIABLE):
+        return token
+    url = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
+    if not url:
+        raise errors.NotSignedIn(
+            "This job has no identity token. In GitHub Actions, give it the permission "
+            f"“id-token: write”; in GitLab, set {ID_TOKEN_VARIABLE} below id_tokens. "
+            f"See {address}/docs/ci/"
+        )
+    secret = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
+    separator = "&" if "?" in url else "?"
+    answer = _send(
+        "GET",
+        f"{url}{separator}audience={quote(address, safe='')}",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+    return str(answer.get("value", ""))
+
+
 def _poll(endpoint: str, started: dict[str, Any]) -> str:
     interval = float(started.get("interval", SLOW_DOWN_SECONDS))
     deadline = time.monotonic() + float(started["expires_in"])
@@ -150,7 +205,12 @@ def _poll(endpoint: str, started: dict[str, Any]) -> str:
     raise errors.NotSignedIn("The code has expired. Run “sandbox login” again.")
 
 
-def _send(method: str, url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
+def _send(
+    method: str,
+    url: str,
+    form: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """Send a request without a token and return the JSON, also that of a refusal with `error`."""
     import httpx2
 
@@ -163,7 +223,7 @@ def _send(method: str, url: str, form: dict[str, str] | None = None) -> dict[str
             data=form,
             timeout=SECONDS,
             verify=protocol.ssl_context(None),
-            headers={"User-Agent": protocol.USER_AGENT},
+            headers={"User-Agent": protocol.USER_AGENT, **(headers or {})},
         )
     except httpx2.HTTPError as error:
         raise errors.PortalUnreachable(protocol.unreachable(url, error)) from error
