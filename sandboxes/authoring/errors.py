@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
+from sandboxes.lib.text import printable
 
-
-def printable(text: str) -> str:
-    """Return a text without control characters, which could change what a terminal shows."""
-    return "".join(one if one.isprintable() or one in "\n\t" else UNPRINTABLE for one in text)
+__all__ = ["AuthoringError", "printable"]
 
 
 class AuthoringError(Exception):

@@ -99,7 +99,10 @@ def _store(blueprint: Blueprint, ids: Mapping[str, str]) -> tuple[BlueprintVersi
 
 def withdraw_removed(present: Iterable[str], actor: CommandActor) -> list[BlueprintVersion]:
     """Deactivate the versions of blueprints that have no folder any more, and return them."""
-    removed = list(BlueprintVersion.objects.active().exclude(name__in=present).order_by("name"))
+    # Names of folders needn't be names of blueprints, which are all that a database can compare.
+    names = {*present}
+    active = BlueprintVersion.objects.active().order_by("name")
+    removed = [version for version in active if version.name not in names]
     for version in removed:
         with transaction.atomic():
             audit.record(actor, "withdraw", version, "The folder of the blueprint was removed.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import stat
 import subprocess
 import sys
@@ -81,7 +82,7 @@ class BuildContext:
         digest = hashlib.sha256("\n".join([RECIPE_VERSION, self.dockerfile_text, *more]).encode())
         for path in [*self.paths(), *([self.build.wheels] if self.build.wheels else [])]:
             name = path.relative_to(self.root).as_posix()
-            digest.update(f"\n{name} {describe(path)}".encode())
+            digest.update(os.fsencode(f"\n{name} {describe(path)}"))
         return digest.hexdigest()
 
     def archive(self, architecture: str) -> IO[bytes]:

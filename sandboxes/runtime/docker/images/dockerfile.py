@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 HEREDOC = re.compile(r"<<-?([\"']?)(\w+)\1")
 VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-+])([^}]*))?\}|(\w+))")
 STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
-SOURCES = re.compile(r"--(?:from=|mount=\S*?\bfrom=)([^,\s]+)")
+SOURCES = re.compile(r"--(?:from=|mount=\S{0,300}?\bfrom=)([^,\s]+)")
 SCRATCH = "scratch"
 
 
