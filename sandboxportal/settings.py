@@ -117,6 +117,8 @@ SANDBOX_BLUEPRINTS_DIR = Path(
     env.str("SANDBOX_BLUEPRINTS_DIR", str(BASE_DIR / "sandboxes" / "blueprints"))
 )
 SANDBOX_SHIPPED_BLUEPRINTS = env.bool("SANDBOX_SHIPPED_BLUEPRINTS", False)
+BLUEPRINTS_WITH_PROJECT_FILES = ("billing",)
+"""Folders in sandboxes/blueprints that may use the project's files; others use their own only."""
 SANDBOX_DEFAULT_BLUEPRINT = env.str("SANDBOX_DEFAULT_BLUEPRINT", "billing")
 
 SANDBOX_TTL_MINUTES = env.int("SANDBOX_TTL_MINUTES", 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from sandboxes.blueprints.blueprint import (
 )
 from sandboxes.blueprints.compose.contents import Contents, is_secret
 from sandboxes.blueprints.compose.findings import Findings, Malformed
+from sandboxes.blueprints.compose.launchable import check_service
 from sandboxes.blueprints.compose.limits import (
     MAX_PIDS,
     MIN_MEMORY_MB,
@@ -58,8 +60,14 @@ from sandboxes.runtime import (
     TcpCheck,
     image_name,
 )
+from sandboxes.runtime.specs import SECRETS_DIRECTORY
 
 ROOT = "0"
+MEMORY_UNIT = " MB"
+MAX_SECONDS = 300
+"""For stopping a service, or for a health check."""
+IGNORE_FILE = ".dockerignore"
+OTHER_TARGET = "Choose another target."
 CONDITIONS = {
     Condition.STARTED: StartCondition.STARTED,
     Condition.HEALTHY: StartCondition.HEALTHY,
@@ -113,7 +121,7 @@ def assemble(
     return Blueprint(
         name=plan.name,
         title=section.title or plan.name,
-        description=" ".join(section.description.split()),
+        description=section.description,
         path=plan.folder,
         services=services,
         endpoints=endpoints,
@@ -215,7 +223,8 @@ class _Assembler:
     def _service(self, name: str, service: Service, memory_mb: int, cpus: float) -> ServiceSpec:
         plan, stack = self.plan, self.plan.stack
         mounts, process = plan.mounts[name], plan.section.process.get(name)
-        return ServiceSpec(
+        shared_memory = mounts.shared_memory or service.shm_size
+        spec = ServiceSpec(
             name=name,
             image=image_name(plan.name, name),
             memory_mb=memory_mb,
@@ -228,36 +237,51 @@ class _Assembler:
             working_dir=service.working_dir,
             ports=plan.ports[name],
             tmpfs={
-                path: self._bounded(name, "tmpfs", max(size // MB, 1), memory_mb)
+                path: self._bounded(name, "tmpfs", max(size // MB, 1), memory_mb, MEMORY_UNIT)
                 for path, size in mounts.tmpfs.items()
             },
             read_only=self._read_only(name, service),
             stop_signal=service.stop_signal,
             ulimits=dict(self._ulimits(name, service)),
-            shm_mb=self._bounded(name, "shm_size", -(-service.shm_size // MB), memory_mb),
+            shm_mb=self._bounded(name, "shm_size", -(-shared_memory // MB), memory_mb, MEMORY_UNIT),
             hostname=service.hostname,
             aliases=stack.aliases(name),
-            stop_seconds=max(round(service.stop_grace_period), 1),
+            stop_seconds=self._seconds(name, "stop_grace_period", service.stop_grace_period),
             depends_on={
                 other: CONDITIONS[condition]
                 for other, condition in stack.dependencies(name).items()
             },
             one_shot=name in stack.one_shot,
-            healthcheck=_health_check(service),
+            healthcheck=self._health_check(name, service),
             volumes=mounts.volumes,
             files=self._files(name, mounts),
             root=name in plan.section.root,
             process=ProcessSpec(process.command, process.environment) if process else None,
         )
+        for path, message, remedy in check_service(spec, plan.variables):
+            self._problem(("services", name, *path), message, remedy)
+        return spec
 
-    def _bounded(self, name: str, key: str, wanted: int, most: int) -> int:
+    def _bounded(self, name: str, key: str, wanted: int, most: int, unit: str = "") -> int:
         """Return what a service gets of a limit."""
         if wanted > most:
-            message = f"The service gets {most}, the highest value that it can have."
-            if key != "pids_limit":
+            message = f"The service gets {most}{unit}, the highest value that it can have."
+            if unit == MEMORY_UNIT:
                 message = f"The service gets {most} MB, its limit of memory, which this counts as."
             self._note(("services", name, key), message)
         return min(wanted, most)
+
+    def _seconds(self, name: str, key: str, wanted: float) -> int:
+        return max(self._bounded(name, key, math.ceil(wanted), MAX_SECONDS, " s"), 1)
+
+    def _health_check(self, name: str, service: Service) -> HealthCheck | None:
+        check = service.healthcheck
+        if not check or not check.command:
+            return None
+        timeout = check.timeout or DEFAULT_CHECK_SECONDS
+        if timeout > MAX_SECONDS:
+            timeout = float(self._seconds(name, "healthcheck", timeout))
+        return HealthCheck(check.command, timeout)
 
     def _ulimits(self, name: str, service: Service) -> Iterator[tuple[str, tuple[int, int]]]:
         for key, limit in service.ulimits.items():
@@ -297,11 +321,25 @@ class _Assembler:
         hidden = [*mounts.tmpfs, *mounts.volumes]
         files = {}
         for path, file in self.plan.contents.files[name].items():
-            if not is_secret(path) and any(path.startswith(f"{mount}/") for mount in hidden):
+            key = "secrets" if is_secret(path) else "configs"
+            if key == "configs" and any(path.startswith(f"{mount}/") for mount in hidden):
                 message = f"The config {path} is below a tmpfs or a shared volume, which hides it."
-                self._problem(("services", name, "configs"), message, "Choose another target.")
+                self._problem(("services", name, key), message, OTHER_TARGET)
+            elif any(mount == path or mount.startswith(f"{path}/") for mount in mounts.targets):
+                message = f"Something else is mounted at {path}, or below it."
+                self._problem(("services", name, key), message, OTHER_TARGET)
             files[path] = File(file.content, file.mode)
+        if any(map(is_secret, files)):
+            self._check_hidden_by_secrets(name, mounts)
         return files
+
+    def _check_hidden_by_secrets(self, name: str, mounts: Mounts) -> None:
+        in_layer = {*mounts.directories, *mounts.binds}
+        for target in sorted(mounts.targets - set(mounts.tmpfs)):
+            if target == SECRETS_DIRECTORY or (target in in_layer and is_secret(target)):
+                message = f"{target} is hidden by the service's secrets, which are in memory."
+                remedy = f"Mount it outside of {SECRETS_DIRECTORY}, or write all as `secrets`."
+                self._problem(("services", name, "volumes"), message, remedy)
 
     # --- images --------------------------------------------------------------------------------
 
@@ -332,6 +370,10 @@ class _Assembler:
         if not context.is_dir():
             raise Malformed("The build context is not a folder.", "Correct the path.", "context")
         dockerfile = self.files.resolve(context / build.dockerfile)
+        ignored = (context / IGNORE_FILE, Path(f"{dockerfile}{IGNORE_FILE}"))
+        for file in (*ignored, *(() if build.dockerfile_inline else (dockerfile,))):
+            if self.files.resolve(file).is_file():
+                self.files.check_size(file)
         if not build.dockerfile_inline and not dockerfile.is_file():
             raise Malformed(
                 f"File not found: {dockerfile}.",
@@ -361,13 +403,6 @@ def _user(service: Service) -> str:
     return ROOT if service.user.partition(":")[0] in ROOT_USERS else service.user
 
 
-def _health_check(service: Service) -> HealthCheck | None:
-    check = service.healthcheck
-    if not check or not check.command:
-        return None
-    return HealthCheck(check.command, check.timeout or DEFAULT_CHECK_SECONDS)
-
-
 def _ready_checks(plan: Plan, endpoints: Mapping[str, Endpoint]) -> Iterator[ReadyCheck]:
     """Yield the section's checks; by default, health checks and ports of the other services."""
     if plan.section.ready:
@@ -376,7 +411,7 @@ def _ready_checks(plan: Plan, endpoints: Mapping[str, Endpoint]) -> Iterator[Rea
     for name, service in plan.stack.services.items():
         if name in plan.stack.one_shot:
             continue
-        if _health_check(service):
+        if service.health_command:
             yield HealthyCheck(name)
         else:
             yield from (TcpCheck(name, port) for port in plan.ports[name])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import signal
 from typing import Annotated, Any, NoReturn
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from sandboxes.blueprints.compose import values
+from sandboxes.blueprints.compose.findings import sentence
 from sandboxes.blueprints.parameters import (
     MAX_PATTERN_LENGTH,
     InvalidPattern,
@@ -21,6 +23,9 @@ from sandboxes.blueprints.parameters import (
 MIN_SIZE_MB = 16
 MINUTE = 60
 MAX_DIRECTORY_LENGTH = 200
+MAX_PATH_LENGTH = 1000
+MAX_NAME_BYTES = 255
+"""Of a file, in the file systems of Linux."""
 MAX_SIGNAL = 64
 REALTIME_SIGNAL = re.compile(r"SIGRTM(?:IN\+|AX-)\d{1,2}", re.ASCII)
 USER = re.compile(
@@ -31,6 +36,19 @@ PATTERN_SYNTAX = (
     f"Use at most {MAX_PATTERN_LENGTH} characters, without look-around and backreferences, such as "
     "[a-z]{2,20}."
 )
+
+
+MAX_IMAGE_LENGTH = 255
+IMAGE = re.compile(
+    r"(?:(?:[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/)?"  # registry
+    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9+._-]*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
+"""https://github.com/distribution/reference/blob/main/reference.go"""
+URL_REMEDY = "Write the URL that developers use, for example http://{host}:{port}."
+SCRIPT_SCHEMES = frozenset({"javascript", "data", "vbscript", "blob", "file", "about"})
+MAX_JSON_LENGTH = 20_000
 
 
 def reject(message: str, remedy: str) -> NoReturn:
@@ -45,7 +63,8 @@ def command_words(value: Any) -> Any:
     try:
         return shlex.split(value)
     except ValueError as error:
-        reject(f"This command can't be split into words: {error}.", "Write the command as a list.")
+        message = sentence(f"This command can't be split into words: {error}")
+        reject(message, "Write the command as a list.")
 
 
 def environment_variables(value: Any) -> Any:
@@ -93,7 +112,7 @@ def linear_pattern(value: str) -> str:
     try:
         matches(value, "")
     except InvalidPattern as error:
-        reject(f"Invalid pattern: {error}.", f"{PATTERN_SYNTAX} Or use `type: enum`.")
+        reject(sentence(f"Invalid pattern: {error}"), f"{PATTERN_SYNTAX} Or use `type: enum`.")
     return value
 
 
@@ -129,10 +148,13 @@ def name_matching(pattern: str, alphabet: str) -> AfterValidator:
 
 
 def absolute_path(value: str) -> str:
-    """Validate a path in a container."""
-    if not value.startswith("/") or ".." in value.split("/") or "\0" in value:
+    """Return a path in a container without superfluous slashes and dots."""
+    parts = value.split("/")
+    if not value.startswith("/") or ".." in parts or "\0" in value:
         reject("Invalid path.", "Write a path that begins with a slash, without `..`.")
-    return value
+    if len(value) > MAX_PATH_LENGTH or max(len(part.encode()) for part in parts) > MAX_NAME_BYTES:
+        reject("The path is too long.", f"Use at most {MAX_NAME_BYTES} bytes for each name in it.")
+    return "/" + "/".join(part for part in parts if part not in ("", "."))
 
 
 def is_mount_point(path: str) -> bool:
@@ -143,10 +165,11 @@ def is_mount_point(path: str) -> bool:
 
 
 def mount_point(value: str) -> str:
-    """Validate the path of a file system that is mounted in a container."""
-    if not is_mount_point(absolute_path(value)):
+    """Return the path of a file system that is mounted in a container."""
+    path = absolute_path(value)
+    if not is_mount_point(path):
         reject("Nothing can be mounted here.", "Write a path of letters, digits and ._- only.")
-    return value
+    return path
 
 
 def working_directory(value: str) -> str:
@@ -178,10 +201,8 @@ def signal_name(value: str) -> str:
 
 
 def image_reference(value: str) -> str:
-    """Validate the name of an image; the engine knows the details."""
-    if not re.fullmatch(r"[a-z0-9][A-Za-z0-9_./:@-]{0,254}", value) or value.endswith(
-        (":", "@", "/")
-    ):
+    """Validate the name of an image, as the engine reads it."""
+    if len(value) > MAX_IMAGE_LENGTH or not IMAGE.fullmatch(value):
         reject(
             "Invalid name of an image.", "Write for example postgres:17 or ghcr.io/acme/api:1.2."
         )
@@ -195,12 +216,48 @@ def host_name(value: str) -> str:
     return value
 
 
+def one_line(value: str) -> str:
+    """Return a text for people with single spaces between its words."""
+    text = " ".join(value.split())
+    if not text.isprintable():
+        reject("This contains invisible characters.", "Remove control characters.")
+    return text
+
+
+def printable_text(value: str) -> str:
+    """Validate a text that becomes part of a line, for example of a `.env` file."""
+    if not value.isprintable():
+        reject("This contains line breaks or control characters.", "Write one line of text.")
+    return value
+
+
+def endpoint_url(value: str) -> str:
+    """Validate the URL of an endpoint, which pages show as a link."""
+    scheme, separator, _ = value.partition(":")
+    if not re.fullmatch(r"[!-~]+", value):
+        reject("Invalid URL.", URL_REMEDY)
+    if separator and scheme.strip().lower() in SCRIPT_SCHEMES:
+        reject("A browser would run this URL, or read a file of its own.", URL_REMEDY)
+    return value
+
+
+def short_json(value: Any) -> Any:
+    """Validate a JSON value that pages and snippets show."""
+    if len(json.dumps(value)) > MAX_JSON_LENGTH:
+        remedy = f"Write an excerpt of at most {MAX_JSON_LENGTH // 1000} KB."
+        reject("This value is too long for a page.", remedy)
+    return value
+
+
 def regular_expression(value: str) -> str:
     """Validate a regular expression of Python's `re`."""
     try:
         re.compile(value)
     except re.error as error:
-        reject(f"Invalid regular expression: {error}.", "Use the syntax of Python's `re` module.")
+        reject(
+            sentence(f"Invalid regular expression: {error}"),
+            "Use the syntax of Python's `re` module.",
+        )
     return value
 
 
@@ -220,7 +277,13 @@ VariableName = Annotated[
     str, name_matching(r"[A-Za-z_][A-Za-z0-9_]{0,60}", "letters, digits and _")
 ]
 VariableValue = Annotated[str, BeforeValidator(variable_text), TEXT_OR_NUMBER]
-VariableText = Annotated[str, Field(max_length=200), BeforeValidator(listed_text), TEXT_OR_NUMBER]
+VariableText = Annotated[
+    str,
+    Field(max_length=200),
+    BeforeValidator(listed_text),
+    AfterValidator(printable_text),
+    TEXT_OR_NUMBER,
+]
 ParameterName = Annotated[
     str, name_matching(r"[A-Za-z_][A-Za-z0-9_]{0,39}", "letters, digits and _")
 ]
@@ -236,5 +299,12 @@ PublicName = Annotated[
 UserName = Annotated[VariableValue, Field(min_length=1), AfterValidator(image_user)]
 """A user of an image by name or number, optionally with a group."""
 PositiveInt = Annotated[int, Field(gt=0)]
-UrlPath = Annotated[str, Field(pattern=r"^/[!-~]*$")]
-RegularExpression = Annotated[str, Field(min_length=1), AfterValidator(regular_expression)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+UrlPath = Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=1000)]
+EndpointUrl = Annotated[str, Field(max_length=500), AfterValidator(endpoint_url)]
+Title = Annotated[str, Field(max_length=60), AfterValidator(one_line)]
+CredentialText = Annotated[str, Field(max_length=2000), AfterValidator(printable_text)]
+ShortJson = Annotated[JsonValue, AfterValidator(short_json)]
+RegularExpression = Annotated[
+    str, Field(min_length=1, max_length=500), AfterValidator(regular_expression)
+]

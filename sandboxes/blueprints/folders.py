@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 
 from sandboxes.blueprints.blueprint import Blueprint
+from sandboxes.blueprints.compose.findings import sentence
 from sandboxes.blueprints.loader import (
     SHIPPED,
     Inspection,
@@ -19,6 +20,7 @@ from sandboxes.blueprints.loader import (
     find_compose_file,
     inspect,
 )
+from sandboxes.lib.text import printable
 
 log = structlog.get_logger(__name__)
 
@@ -67,12 +69,14 @@ def _read(directories: tuple[Path, ...], memory_mb: int, cpus: float) -> Folders
     valid: dict[str, Blueprint] = {}
     problems: list[Problem] = []
     # By name, so that the site's own blueprint replaces the shipped one.
-    found_folders = {
-        path.name: path
-        for directory in directories
-        for path in sorted(directory.glob("*/"))
-        if find_compose_file(path)
-    }
+    found_folders = {}
+    for path in (path for directory in directories for path in sorted(directory.glob("*/"))):
+        try:
+            if find_compose_file(path):
+                found_folders[path.name] = path
+        except OSError as error:
+            what = f"The folder can't be read: {error.strerror}."
+            problems.append(Problem(path, "", what, "Make it readable for the portal."))
     for own in found_folders.values():
         inspection = _inspect(own, memory_mb, cpus)
         found = [*inspection.problems, *name_problems(own, own.name)]
@@ -105,7 +109,7 @@ def _inspect(folder: Path, memory_mb: int, cpus: float, name: str = "") -> Inspe
     except Exception as error:
         # One blueprint must not keep the others, or a command, from working.
         log.exception("blueprint_not_loaded", folder=str(folder))
-        what = f"The files can't be loaded: {type(error).__name__}: {error}."
+        what = printable(sentence(f"The files can't be loaded: {type(error).__name__}: {error}"))
         problem = Problem(folder, "", what, "Simplify them, and report this as a bug.")
         return Inspection(None, [problem], [])
 

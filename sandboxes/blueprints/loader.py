@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sandboxes.blueprints import assembly, limits
 from sandboxes.blueprints.blueprint import Blueprint
+from sandboxes.blueprints.compose.budget import TooLarge
 from sandboxes.blueprints.compose.contents import plan_contents
 from sandboxes.blueprints.compose.findings import Findings, Note, Problem
 from sandboxes.blueprints.compose.merge import merge, without_tags
@@ -25,7 +26,7 @@ from sandboxes.blueprints.compose.project import (
     read_env,
 )
 from sandboxes.blueprints.compose.source_files import SourceFiles
-from sandboxes.blueprints.compose.stack import read_stack, report_errors
+from sandboxes.blueprints.compose.stack import Chosen, read_stack, report_errors
 from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, place_of
 from sandboxes.blueprints.compose.variables import Variables
 from sandboxes.blueprints.default_section import default_section
@@ -72,7 +73,12 @@ def inspect(folder: Path, memory_mb: int, cpus: float, name: str = "") -> Inspec
     findings = Findings()
     # The paths of files that it extends or includes start from its own.
     absolute = folder.absolute()
-    blueprint = _Inspector(absolute, name or absolute.name, findings).blueprint(memory_mb, cpus)
+    blueprint = None
+    try:
+        blueprint = _Inspector(absolute, name or absolute.name, findings).blueprint(memory_mb, cpus)
+    except TooLarge as error:
+        place = error.place or Place(find_compose_file(absolute) or absolute)
+        findings.problem(place, error.path, str(error), error.remedy)
     problems = findings.sorted_problems()
     return Inspection(
         None if problems else blueprint,
@@ -94,6 +100,14 @@ class _Section:
         """Return the names that a key lists or maps; empty if it is malformed."""
         value = self.tree.get(key)
         return [str(name) for name in value] if isinstance(value, list | dict) else []
+
+    def places(self, key: str) -> dict[str, tuple[KeyPath, Place]]:
+        """Return the names that a key lists, with the path and place of each."""
+        found: dict[str, tuple[KeyPath, Place]] = {}
+        for index, name in enumerate(self.names(key)):
+            path = (key, index)
+            found.setdefault(name, ((*self.prefix, *path), place_of(self.tree, path)))
+        return found
 
     def path(self, dotted: str) -> KeyPath:
         """Return the path of `x-sandbox.endpoints.web`; names may contain dots."""
@@ -133,11 +147,12 @@ class _Inspector:
         paths = [file, override] if override else [file]
         section = self._section(paths, files)
         parsed, malformed = self._parse(section)
-        variables = self._variables(section, files)
+        variables = self._variables(section, parsed, files)
         tree = without_tags(ProjectReader(files, self.findings).read(paths, self.folder, variables))
         self._compare_name(tree)
         put_users(tree, section.tree.get("users"))
-        stack = read_stack(tree, section.names("profiles"), section.names("root"), self.findings)
+        chosen = Chosen(section.places("profiles"), section.names("root"))
+        stack = read_stack(tree, chosen, self.findings, files.budget)
         mounts = plan_mounts(stack, files, self.findings)
         contents = plan_contents(stack, files, variables, self.findings)
         if parsed is None:
@@ -245,7 +260,9 @@ class _Inspector:
 
     # --- variables -----------------------------------------------------------------------------
 
-    def _variables(self, section: _Section, files: SourceFiles) -> Variables:
+    def _variables(
+        self, section: _Section, parsed: SandboxSection | None, files: SourceFiles
+    ) -> Variables:
         fixed = section.tree.get("variables")
         per_sandbox: Set[str] = {
             *section.names("secrets"),
@@ -259,7 +276,10 @@ class _Inspector:
             for name, value in (fixed.items() if isinstance(fixed, dict) else ())
             if isinstance(value, str | int | float)
         }
-        return read_env(self.folder, files, Variables(own, per_sandbox), self.findings)
+        variables = Variables(
+            own, per_sandbox, parsed.longest_values() if parsed else {}, budget=files.budget
+        )
+        return read_env(self.folder, files, variables, self.findings)
 
 
 def put_users(tree: Map, users: Any) -> None:
@@ -284,10 +304,11 @@ def boundary_of(folder: Path) -> Path:
     """Return the folder that a blueprint's paths must not leave.
 
     It is the blueprint's own folder, and the project's for blueprints that ship with the portal,
-    but not for those imported next to them.
+    but not for others next to them, nor for those imported in place of them.
     """
     resolved = folder.resolve()
-    ships = resolved.is_relative_to(SHIPPED) and not (resolved / IMPORT_RECORD).exists()
+    shipped = {(SHIPPED / name).resolve() for name in settings.BLUEPRINTS_WITH_PROJECT_FILES}
+    ships = resolved in shipped and not (resolved / IMPORT_RECORD).exists()
     return Path(settings.BASE_DIR).resolve() if ships else resolved
 
 

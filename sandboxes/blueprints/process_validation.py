@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandboxes.blueprints.compose.findings import Malformed
+from sandboxes.blueprints.compose.findings import Malformed, listed, shortened
+from sandboxes.blueprints.compose.launchable import check_names
 from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.section_context import SectionContext, Violation
 
@@ -30,8 +31,12 @@ def validate(parsed: SectionContext, files: SourceFiles, folder: Path) -> Iterat
 def _check_services(parsed: SectionContext) -> Iterator[Violation]:
     services, described = set(parsed.services), set(parsed.sandbox.process)
     for name in sorted(described - services):
-        known = ", ".join(parsed.services)
-        yield f"{KEY}.{name}", f"Unknown service {name}.", f"Name one of the services: {known}."
+        known = listed(parsed.services)
+        yield (
+            f"{KEY}.{name}",
+            f"Unknown service {shortened(name)}.",
+            f"Name one of the services: {known}.",
+        )
     for name in sorted(services - described):
         message = f"The service {name} is missing: a sandbox needs all of its services."
         yield KEY, message, f"Add {name}, or remove the whole section."
@@ -51,12 +56,14 @@ def _check_files(parsed: SectionContext, files: SourceFiles, folder: Path) -> It
 def _check_placeholders(parsed: SectionContext) -> Iterator[Violation]:
     known = {f"{name}:{port}" for name, ports in parsed.services.items() for port in ports}
     for name, process in parsed.sandbox.process.items():
+        for path, message, remedy in check_names(process.environment, ("environment",)):
+            yield f"{KEY}.{name}.{'.'.join(map(str, path))}", message, remedy
         own = {"port"} if parsed.services.get(name) else set()
         for variable, text in process.environment.items():
-            for placeholder in PLACEHOLDER.findall(text.replace("${", "")):
+            for placeholder in dict.fromkeys(PLACEHOLDER.findall(text.replace("${", ""))):
                 if placeholder not in known | own:
                     yield (
                         f"{KEY}.{name}.environment.{variable}",
-                        f"Unknown placeholder {{{placeholder}}}.",
+                        f"Unknown placeholder {{{shortened(placeholder)}}}.",
                         "Write {port} for the service's own port, or for example {db:5432}.",
                     )

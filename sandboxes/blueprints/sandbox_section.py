@@ -11,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -24,13 +23,18 @@ from sandboxes.blueprints.blueprint import Access
 from sandboxes.blueprints.compose.models import Bytes, Cpus, parsed_by
 from sandboxes.blueprints.fields import (
     Command,
+    CredentialText,
+    EndpointUrl,
     Environment,
     LinearPattern,
     ParameterName,
+    Port,
     PositiveInt,
     PublicName,
     RegularExpression,
     SecretName,
+    ShortJson,
+    Title,
     UrlPath,
     UserName,
     VariableName,
@@ -38,11 +42,15 @@ from sandboxes.blueprints.fields import (
     VariableValue,
     authentication,
     megabytes,
+    one_line,
     parameter_type,
     scalar,
     whole_minutes,
 )
 from sandboxes.blueprints.parameters import MAX_INTEGER, MAX_TEXT_LENGTH, ParameterType
+
+MAX_BYTES_OF_CHARACTER = 4
+"""In UTF-8."""
 
 Megabytes = Annotated[
     Bytes, AfterValidator(megabytes), WithJsonSchema({"type": "string", "format": "size"})
@@ -74,9 +82,9 @@ class Parameter(StrictModel):
     """The type of its values."""
     default: Annotated[StrictBool | StrictInt | StrictStr, BeforeValidator(scalar)]
     """The value of launches that choose none."""
-    title: Annotated[str, Field(max_length=60)] = ""
+    title: Title = ""
     """Label in the form; by default, the name of the parameter."""
-    help: Annotated[str, Field(max_length=300)] = ""
+    help: Annotated[str, Field(max_length=300), AfterValidator(one_line)] = ""
     """Text below the field."""
     values: Annotated[tuple[VariableText, ...], Field(max_length=50)] = ()
     """For `enum`: the values to choose from."""
@@ -89,13 +97,24 @@ class Parameter(StrictModel):
     max_length: Annotated[StrictInt, Field(ge=1, le=MAX_TEXT_LENGTH)] = MAX_TEXT_LENGTH
     """For `string`."""
 
+    @property
+    def longest_value(self) -> int:
+        """Bytes that a value has at most."""
+        match self.type:
+            case ParameterType.STRING:
+                return self.max_length * MAX_BYTES_OF_CHARACTER
+            case ParameterType.ENUM:
+                return max((len(value.encode()) for value in self.values), default=0)
+            case _:
+                return len(str(-MAX_INTEGER))
+
     def definition(self, name: str) -> parameters.Parameter:
         """Return the parameter with its title, which defaults to its name."""
         return parameters.Parameter(
             type=self.type,
             default=self.default,
             title=self.title or name.replace("_", " ").capitalize(),
-            help=" ".join(self.help.split()),
+            help=self.help,
             values=self.values,
             minimum=self.minimum,
             maximum=self.maximum,
@@ -122,9 +141,9 @@ class Endpoint(StrictModel):
 
     service: str
     """The service that listens."""
-    port: PositiveInt
+    port: Port
     """Its port inside of the container, which is then published."""
-    url: str = "http://{host}:{port}"
+    url: EndpointUrl = "http://{host}:{port}"
     """What developers see, with `{host}` and `{port}` in it."""
     openapi: UrlPath = ""
     """For an API that the explorer can call: path of its OpenAPI document (3.0 or 3.1, JSON)."""
@@ -140,7 +159,7 @@ class Endpoint(StrictModel):
 class Credential(StrictModel):
     """A value that gives developers access."""
 
-    value: str
+    value: CredentialText
     """With variables in it, such as `${API_KEY}`, and `{host}` and `{port}` of the endpoint."""
     endpoint: str = ""
     """The endpoint whose address the value contains."""
@@ -157,7 +176,7 @@ class Ready(StrictModel):
     """The endpoint that must answer."""
     service: str = ""
     """Instead of an endpoint: the service that must answer."""
-    port: PositiveInt | None = None
+    port: Port | None = None
     """Port of the service, which must accept connections."""
     path: UrlPath = ""
     """Path of which a GET must return 200."""
@@ -195,9 +214,9 @@ class FirstCall(StrictModel):
     """Method of the request."""
     path: UrlPath
     """Path of the request."""
-    body: JsonValue = None
+    body: ShortJson = None
     """Sent as JSON."""
-    answer: JsonValue = None
+    answer: ShortJson = None
     """An excerpt of the answer on fresh data."""
 
 
@@ -209,7 +228,7 @@ class Process(StrictModel):
     environment: Environment = {}
     """Adds to the service's environment, or overrides it. `{port}` is the service's own first port,
     `{db:5432}` the address of another service. Both differ in every sandbox."""
-    files: list[str] = []
+    files: Annotated[list[str], Field(max_length=50)] = []
     """Files and folders of the blueprint, which are added to the service's Python path."""
     requirements: str = ""
     """A file with packages and their hashes, which are installed without their dependencies."""
@@ -246,30 +265,30 @@ class Limits(StrictModel):
 class SandboxSection(StrictModel):
     """What the portal needs to know of a sandbox in addition to Compose's keys."""
 
-    title: Annotated[str, Field(max_length=60)] = ""
+    title: Title = ""
     """What developers choose; by default, the name of the blueprint."""
-    description: str = ""
+    description: Annotated[str, Field(max_length=2000), AfterValidator(one_line)] = ""
     """Shown to developers when they choose a blueprint."""
-    secrets: dict[SecretName, Secret] = {}
+    secrets: Annotated[dict[SecretName, Secret], Field(max_length=100)] = {}
     """Variables with a random value for each sandbox. Names have capital letters."""
-    variables: dict[VariableName, VariableValue] = {}
+    variables: Annotated[dict[VariableName, VariableValue], Field(max_length=500)] = {}
     """Variables that are the same in all sandboxes, such as `{TAG: "1.2"}`."""
     parameters: Annotated[dict[ParameterName, Parameter], Field(max_length=20)] = {}
     """Variables that a launch chooses ([above](#parameters)); at most 20."""
-    profiles: list[str] = []
+    profiles: Annotated[list[str], Field(max_length=100)] = []
     """Profiles of the Compose file that are active."""
-    root: list[str] = []
+    root: Annotated[list[str], Field(max_length=100)] = []
     """Services that may run as root, with the capabilities CHOWN, DAC_OVERRIDE, FOWNER, KILL,
     SETGID and SETUID, if `SANDBOX_ROOT_SERVICES` allows it."""
-    users: dict[str, UserName] = {}
+    users: Annotated[dict[str, UserName], Field(max_length=100)] = {}
     """The user of each service, by name or number, in place of the Compose file's `user` and the
     image's, such as `{db: postgres, api: "1000"}`."""
-    endpoints: dict[PublicName, Endpoint] = {}
+    endpoints: Annotated[dict[PublicName, Endpoint], Field(max_length=50)] = {}
     """Addresses that developers see. Names have letters, digits, `_` and `-`."""
-    credentials: dict[PublicName, Credential] = {}
+    credentials: Annotated[dict[PublicName, Credential], Field(max_length=50)] = {}
     """Values that developers sign in with. They are shown on request, which the activity log
     records; only the key of the API is also in the command that opens the card of a new sandbox."""
-    ready: list[Ready] = []
+    ready: Annotated[list[Ready], Field(max_length=50)] = []
     """What must succeed before the sandbox is ready; by default, all health checks, and connections
     to the ports of the other services."""
     reset: Reset | None = None
@@ -283,10 +302,12 @@ class SandboxSection(StrictModel):
     )
     """The request that new cards, snippets and the sign-in page show; by default, a GET of `/`. The
     old name of this key is `example`."""
-    process: dict[str, Process] = {}
+    process: Annotated[dict[str, Process], Field(max_length=100)] = {}
     """How services run without an engine ([below](#process-without-an-engine)). Without it, the
     blueprint can be launched only on an engine."""
-    seed: dict[str, Annotated[int, Field(ge=0)]] = {}
+    seed: Annotated[
+        dict[Title, Annotated[int, Field(ge=0, le=MAX_INTEGER)]], Field(max_length=50)
+    ] = {}
     """The number of objects of each kind in a new sandbox, which welcome and sign-in pages show."""
     limits: Limits = Limits()
     """Limits in place of the portal's ([above](#limits))."""
@@ -300,3 +321,8 @@ class SandboxSection(StrictModel):
     """Whether each sandbox gets an account on a public test network, which the portal funds. Its
     public key is on the card and in `${SANDBOX_STELLAR_PUBLIC_KEY}`, its secret among the
     credentials."""
+
+    def longest_values(self) -> dict[str, int]:
+        """Return the bytes that the variables of a sandbox have at most."""
+        secrets = {name: len(one.prefix) + one.length for name, one in self.secrets.items()}
+        return secrets | {name: one.longest_value for name, one in self.parameters.items()}

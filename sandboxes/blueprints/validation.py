@@ -14,6 +14,7 @@ from sandboxes.blueprints.blueprint import (
     url_variable_name,
     variable_name,
 )
+from sandboxes.blueprints.compose.findings import listed, shortened
 from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.interpolation import (
     BUILT_IN_VARIABLES,
@@ -42,7 +43,7 @@ PARAMETER_DETAILS: Mapping[ParameterType, Set[str]] = {
 }
 """The keys that only some types of parameters have."""
 
-PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 def validate(parsed: SectionContext, files: SourceFiles, folder: Path) -> Iterator[Violation]:
@@ -136,7 +137,7 @@ def _interpolated_texts(parsed: SectionContext) -> Iterator[tuple[str, str]]:
 
 
 def _unknown_variables(key: str, text: str, known: Iterable[str]) -> Iterator[Violation]:
-    for variable in variable_names(text):
+    for variable in dict.fromkeys(variable_names(text)):
         if not variable:
             yield (
                 key,
@@ -146,15 +147,15 @@ def _unknown_variables(key: str, text: str, known: Iterable[str]) -> Iterator[Vi
         elif variable not in known:
             yield (
                 key,
-                f"Unknown variable {variable}.",
-                f"Declare it in x-sandbox.secrets, or use one of {', '.join(sorted(known))}.",
+                f"Unknown variable {shortened(variable)}.",
+                f"Declare it in x-sandbox.secrets, or use one of {listed(sorted(known))}.",
             )
 
 
 def _check_service(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
     if name not in parsed.services:
-        known = ", ".join(parsed.services)
-        yield key, f"Unknown service {name}.", f"Name one of the services: {known}."
+        known = listed(parsed.services)
+        yield key, f"Unknown service {shortened(name)}.", f"Name one of the services: {known}."
 
 
 def _check_endpoints(parsed: SectionContext) -> Iterator[Violation]:
@@ -194,18 +195,19 @@ def _check_auth(key: str, endpoint: Endpoint, parsed: SectionContext) -> Iterato
 
 def _check_credential(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
     if name and name not in parsed.sandbox.credentials:
-        known = ", ".join(parsed.sandbox.credentials) or "none"
-        yield key, f"Unknown credential {name}.", f"Name one of the credentials: {known}."
+        known = listed(parsed.sandbox.credentials) or "none"
+        yield (
+            key,
+            f"Unknown credential {shortened(name)}.",
+            f"Name one of the credentials: {known}.",
+        )
 
 
 def _check_placeholders(key: str, text: str) -> Iterator[Violation]:
-    for match in PLACEHOLDER.finditer(text.replace("${", "")):
-        if match["name"] not in ("host", "port"):
-            yield (
-                key,
-                f"Unknown placeholder {match[0]}.",
-                "Use only {host} and {port}.",
-            )
+    for name in dict.fromkeys(PLACEHOLDER.findall(text.replace("${", ""))):
+        if name not in ("host", "port"):
+            message = f"Unknown placeholder {{{shortened(name)}}}."
+            yield key, message, "Use only {host} and {port}."
 
 
 def _check_credentials(parsed: SectionContext) -> Iterator[Violation]:
@@ -243,8 +245,8 @@ def _take(owners: dict[str, str], variable: str, owner: str) -> Iterator[Violati
 
 def _check_endpoint(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
     if name not in parsed.sandbox.endpoints:
-        known = ", ".join(parsed.sandbox.endpoints)
-        yield key, f"Unknown endpoint {name}.", f"Name one of the endpoints: {known}."
+        known = listed(parsed.sandbox.endpoints)
+        yield key, f"Unknown endpoint {shortened(name)}.", f"Name one of the endpoints: {known}."
 
 
 def _check_first_call(parsed: SectionContext) -> Iterator[Violation]:

@@ -115,14 +115,18 @@ def test_an_interruption_while_replacing_leaves_the_previous_blueprint(
     assert names(blueprints) == {"tiny"}
 
 
-def test_an_imported_blueprint_reads_only_its_own_folder(tmp_path, monkeypatch) -> None:
-    """Those that ship with the portal may read the project's files."""
+def test_only_a_shipped_blueprint_reads_the_files_of_the_project(
+    tmp_path, monkeypatch, settings
+) -> None:
     monkeypatch.setattr("sandboxes.blueprints.loader.SHIPPED", tmp_path)
-    imported = tmp_path / "shop"
-    imported.mkdir()
-    assert boundary_of(imported) != imported
-    (imported / ".imported").touch()
-    assert boundary_of(imported) == imported
+    settings.BLUEPRINTS_WITH_PROJECT_FILES = ("ships",)
+    ships, own = tmp_path / "ships", tmp_path / "own"
+    (ships / "inner").mkdir(parents=True)
+    own.mkdir()
+    assert boundary_of(ships) == settings.BASE_DIR.resolve()
+    assert (boundary_of(own), boundary_of(ships / "inner")) == (own, ships / "inner")
+    (ships / ".imported").touch()
+    assert boundary_of(ships) == ships
 
 
 def test_what_can_not_be_imported_is_refused_at_once_and_changes_nothing(

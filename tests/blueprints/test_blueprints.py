@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -226,7 +227,7 @@ REJECTED = [
     ("services.web.image", "A B", "Invalid name of an image"),
     ("services.web.mem_limit", "plenty", "Invalid size"),
     ("services.web.cpus", -1, "0.01"),
-    ("services.web.pids_limit", "many", "valid integer"),
+    ("services.web.pids_limit", "many", "must be an integer"),
     ("services.web.ports", ["99999"], "Invalid port"),
     ("services.web.ports", ["http"], "Invalid port"),
     ("services.web.ports", ["1000-2000"], "more than 50 ports"),
@@ -234,11 +235,15 @@ REJECTED = [
     ("services.web.command", "say 'hello", "split into words"),
     ("services.web.tmpfs", ["tmp"], "Invalid mount point"),
     ("services.web.tmpfs", ["/tmp:size=lots"], "Invalid size"),
-    ("services.web.ulimits", {"nofile": "many"}, "valid integer"),
+    ("services.web.ulimits", {"nofile": "many"}, "must be an integer"),
     ("services.web.user", "root", "root"),
     ("services.web.user", "0:0", "root"),
     ("services.web.depends_on", ["cache"], "Unknown service cache"),
-    ("services.web.depends_on", {"store": {"condition": "soon"}}, "Input should be"),
+    (
+        "services.web.depends_on",
+        {"store": {"condition": "soon"}},
+        "must be one of",
+    ),
     ("services.web.build", {"context": "elsewhere"}, "not a folder"),
     ("services.web.build", {"dockerfile": "elsewhere"}, "File not found"),
     ("services.web.build", "https://example.com/x.git", "folders of the blueprint"),
@@ -257,10 +262,10 @@ REJECTED = [
     ("colour", "red", "not part of the Compose Specification"),
     ("x-sandbox", "text", "must be a mapping"),
     ("x-sandbox.colour", "red", "not supported"),
-    ("x-sandbox.title", "x" * 61, "at most 60"),
+    ("x-sandbox.title", "x" * 61, "more than 60 characters"),
     ("x-sandbox.secrets", {"token": {}}, "Invalid name"),
     ("x-sandbox.secrets", {"SANDBOX_ID": {}}, "reserved"),
-    ("x-sandbox.secrets", {"TOKEN": {"length": 8}, "PASSWORD": {}}, "greater than or equal to 22"),
+    ("x-sandbox.secrets", {"TOKEN": {"length": 8}, "PASSWORD": {}}, "at least 22"),
     ("x-sandbox.profiles", ["debug"], "No service has the profile debug"),
     ("x-sandbox.root", ["cache"], "Unknown service cache"),
     ("x-sandbox.endpoints.web.service", "cache", "Unknown service cache"),
@@ -268,7 +273,7 @@ REJECTED = [
     ("x-sandbox.endpoints.web_url", {"service": "web", "port": 80}, "WEB_URL, like endpoints.web"),
     ("x-sandbox.credentials.web_url", {"value": "x"}, "WEB_URL, like endpoints.web"),
     ("x-sandbox.credentials.store_URL", {"value": "x"}, "STORE_URL, like credentials.store_url"),
-    ("x-sandbox.endpoints.web.openapi", "openapi.json", "match pattern"),
+    ("x-sandbox.endpoints.web.openapi", "openapi.json", "match the pattern"),
     ("x-sandbox.endpoints.web.bearer", "nothing", "Unknown credential nothing"),
     ("x-sandbox.endpoints.web.auth", "bearer", "bearer needs this key"),
     ("x-sandbox.endpoints.web.auth", {"type": "digest"}, "'none', 'bearer'"),
@@ -276,7 +281,7 @@ REJECTED = [
     ("x-sandbox.endpoints.web.auth", {"type": "header", "credential": "token"}, "needs this key"),
     ("x-sandbox.endpoints.web.auth", {"type": "basic", "credential": "token"}, "needs this key"),
     ("x-sandbox.endpoints.web.auth", {"type": "none", "name": "X-Key"}, "doesn't have this key"),
-    ("x-sandbox.endpoints.web.auth", {"type": "header", "name": "X: Y"}, "match pattern"),
+    ("x-sandbox.endpoints.web.auth", {"type": "header", "name": "X: Y"}, "match the pattern"),
     ("x-sandbox.endpoints.web.identity", "/identity", "no credential"),
     ("x-sandbox.endpoints.web.url", "http://{ip}", "Unknown placeholder {ip}"),
     ("x-sandbox.endpoints.web.url", "http://${TOKEN}@{host}", "not secret"),
@@ -287,10 +292,10 @@ REJECTED = [
     ("x-sandbox.first_call", {"path": "/", "endpoint": "cache"}, "Unknown endpoint cache"),
     ("x-sandbox.first_call", {"path": "/", "endpoint": "store"}, "http or https URL"),
     ("x-sandbox.first_call", {"path": "/", "method": "BREW"}, "'GET', 'POST'"),
-    ("x-sandbox.stellar", "perhaps", "valid boolean"),
+    ("x-sandbox.stellar", "perhaps", "true or false"),
     ("services.web.environment.KEY", "${SANDBOX_STELLAR_PUBLIC_KEY}", "Unknown variable"),
     ("x-sandbox.ready", [{"endpoint": "cache", "path": "/"}], "Unknown endpoint cache"),
-    ("x-sandbox.ready", [{"endpoint": "web", "path": "ready"}], "match pattern"),
+    ("x-sandbox.ready", [{"endpoint": "web", "path": "ready"}], "match the pattern"),
     ("x-sandbox.ready", [{"path": "/"}], "Either an endpoint or a service"),
     ("x-sandbox.ready", [{"service": "web", "path": "/"}], "has no port"),
     ("x-sandbox.reset.service", "cache", "Unknown service cache"),
@@ -298,24 +303,56 @@ REJECTED = [
     ("x-sandbox.requests", {"service": "cache", "line": "x"}, "Unknown service cache"),
     ("x-sandbox.requests", {"service": "web"}, "missing"),
     ("x-sandbox.requests", {"service": "web", "line": "(GET"}, "Invalid regular expression"),
-    ("x-sandbox.requests.line", "", "at least 1 character"),
-    ("x-sandbox.seed", {"things": -1}, "greater than or equal to 0"),
-    ("x-sandbox.egress", "perhaps", "valid boolean"),
+    ("x-sandbox.requests.line", "", "must not be empty"),
+    ("x-sandbox.seed", {"things": -1}, "at least 0"),
+    ("x-sandbox.egress", "perhaps", "true or false"),
     ("x-sandbox.access", "everyone", "'open' or 'owner'"),
+    ("x-sandbox.endpoints.web.port", 70_000, "at most 65535"),
+    ("x-sandbox.ready", [{"service": "web", "port": 70_000}], "at most 65535"),
+    ("x-sandbox.endpoints.web.url", "javascript:alert(1)//{host}", "A browser would run this"),
+    ("x-sandbox.endpoints.web.url", "Data:text/html,{host}", "A browser would run this"),
+    ("x-sandbox.endpoints.web.url", "http://{host}/a b", "Invalid URL"),
+    ("x-sandbox.title", "a\u202eb", "invisible"),
+    ("x-sandbox.seed", {"a\x07": 1}, "invisible"),
+    ("x-sandbox.credentials.token.value", "${TOKEN}\nADMIN=1", "line breaks"),
+    ("x-sandbox.credentials.token.value", "${TOKEN}" * 300, "more than 2000 characters"),
+    ("x-sandbox.first_call", {"path": "/", "body": "x" * 30_000}, "too long for a page"),
+    ("x-sandbox.parameters", {"p": {"type": "enum", "values": ["a\nb"], "default": "a"}}, "line"),
+    ("x-sandbox.process", {"web": {"command": "x", "environment": {"": "x"}}}, "can't be the name"),
+]
+
+REMEDIES = [
+    ("services.web.volumes", [{"type": "npipe", "target": "/x"}], "volume, bind or tmpfs"),
+    ("services.web.deploy", {"resources": {"limits": []}}, "memory: 256m"),
+    ("x-sandbox.endpoints.web.auth", {"type": "digest"}, "none, bearer, header or basic"),
+    ("x-sandbox.endpoints.web.auth", {"type": "header", "name": "X: Y"}, "X-Api-Key"),
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "message"), REJECTED, ids=lambda part: str(part)[:40])
-def test_an_unsupported_value_is_rejected_with_its_key_and_a_remedy(
-    tmp_path: Path, key: str, value: Any, message: str
+@pytest.mark.parametrize(("key", "value", "remedy"), REMEDIES, ids=lambda part: str(part)[:40])
+def test_a_remedy_fits_the_key_that_is_meant(
+    tmp_path: Path, key: str, value: Any, remedy: str
 ) -> None:
+    problems = problems_of(tmp_path, changed(key, value))
+    assert [one for one in problems if remedy in one.remedy and one.key.startswith(key)], problems
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """Return the small blueprint with another value at a path."""
     broken = copy.deepcopy(tiny())
     *path, last = key.split(".")
     target = broken
     for part in path:
         target = target[part]
     target[last] = value
-    problems = problems_of(tmp_path, broken)
+    return broken
+
+
+@pytest.mark.parametrize(("key", "value", "message"), REJECTED, ids=lambda part: str(part)[:40])
+def test_an_unsupported_value_is_rejected_with_its_key_and_a_remedy(
+    tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    problems = problems_of(tmp_path, changed(key, value))
     hits = [one for one in problems if message in one.message and one.key.startswith(key)]
     assert hits, problems
     assert all(one.remedy and one.file.name == "compose.yaml" for one in problems)
@@ -435,6 +472,26 @@ def test_a_broken_blueprint_does_not_affect_the_others(
     write(tmp_path, "services: [", name="other")
     assert set(blueprints.available()) == {"tiny"}
     assert {one.file.parent.name for one in blueprints.problems()} == {"other"}
+
+
+def test_a_folder_name_that_is_not_in_utf_8_is_a_problem_that_can_be_shown(
+    settings: LazySettings, tmp_path: Path
+) -> None:
+    settings.SANDBOX_BLUEPRINTS_DIR = tmp_path
+    write(tmp_path, tiny())
+    write(tmp_path, tiny(), name=os.fsdecode(b"caf\xe9"))
+    assert set(blueprints.available()) == {"tiny"}
+    shown = [f"{problem} {problem.remedy}" for problem in blueprints.problems()]
+    assert shown
+    assert all(text.encode() and "caf\ufffd" in text for text in shown)
+
+
+def test_a_title_is_one_line(tmp_path: Path) -> None:
+    loaded, problems = load_blueprint(
+        write(tmp_path, changed("x-sandbox.title", "Two\n lines\n")).parent, MEMORY_MB, CPUS
+    )
+    assert loaded, problems
+    assert loaded.title == "Two lines"
 
 
 def test_a_folder_without_blueprints_is_a_problem(settings: LazySettings, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_limits_of_services_must_fit_into_the_blueprints_own(tmp_path: Path)
         ({"cpus": 1.5}, "1.5 CPUs are more than SANDBOX_CPUS allows"),
         ({"disk": "3g"}, "3072 MB of disk space are more than SANDBOX_DISK_MAX_MB allows"),
         ({"disk": "1m"}, "too little"),
-        ({"cpus": 0.001}, "greater than or equal to 0.01"),
+        ({"cpus": 0.001}, "at least 0.01"),
         ({"lifetime": {"default": 30}}, "isn't a number of minutes"),
         ({"idle_timeout": "90s"}, "isn't a number of minutes"),
         ({"active_per_user": 0}, "greater than 0"),

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic_core import PydanticCustomError
+
 from sandboxes.blueprints.compose.findings import Findings, Malformed
 from sandboxes.blueprints.compose.models import FileSource, FileUse
+from sandboxes.blueprints.compose.mounts import is_of_the_kernel
 from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.compose.stack import Stack
 from sandboxes.blueprints.compose.tree import KeyPath
 from sandboxes.blueprints.compose.variables import Variables, escape
+from sandboxes.blueprints.fields import absolute_path
 from sandboxes.runtime.specs import SECRETS_DIRECTORY
 
 MAX_SECRET_BYTES = 60 * 1024
@@ -55,12 +59,20 @@ class _Planner:
 
     def plan(self, service: str) -> Iterator[tuple[str, PlannedFile]]:
         total = 0
-        for path, use, target in self._uses(service):
+        known: set[str] = set()
+        for path, use in self._uses(service):
+            kind = str(path[2])
             try:
-                content = self._content(str(path[2]), use)
-                size = len(content.encode())
+                target = target_of(kind, use)
+                if target in known or any(str(parent) in known for parent in Path(target).parents):
+                    raise Malformed(
+                        "Another config or secret is here already.", "Choose another target."
+                    )
+                known.add(target)
+                content = self._content(kind, use)
+                size = self.variables.longest_bytes(content)
                 total += size
-                if is_secret(target) and size > MAX_SECRET_BYTES:
+                if kind == "secrets" and size > MAX_SECRET_BYTES:
                     raise Malformed(
                         f"A secret has at most {MAX_SECRET_BYTES // 1024} KB.", "Shorten it."
                     )
@@ -74,14 +86,11 @@ class _Planner:
                 continue
             yield target, PlannedFile(content, use.mode)
 
-    def _uses(self, name: str) -> Iterator[tuple[KeyPath, FileUse, str]]:
+    def _uses(self, name: str) -> Iterator[tuple[KeyPath, FileUse]]:
         service = self.stack.services[name]
-        for index, use in enumerate(service.configs):
-            target = use.target or f"/{use.source}"
-            yield ("services", name, "configs", index), use, str(Path("/", target))
-        for index, use in enumerate(service.secrets):
-            target = str(Path(SECRETS_DIRECTORY, use.target or use.source))
-            yield ("services", name, "secrets", index), use, target
+        for kind, uses in (("configs", service.configs), ("secrets", service.secrets)):
+            for index, use in enumerate(uses):
+                yield ("services", name, kind, index), use
 
     def _content(self, kind: str, use: FileUse) -> str:
         sources = self.stack.secrets if kind == "secrets" else self.stack.configs
@@ -116,7 +125,7 @@ class _Planner:
         value = self.variables.lookup(variable)
         if variable in self.variables.per_sandbox and value is not None:
             return value
-        if source.file and Path(source.file).exists():
+        if source.file and self.files.resolve(Path(source.file)).exists():
             text = self.files.text(Path(source.file))
             if "\0" in text:
                 raise Malformed("The secret contains a NUL character.", "Use a text file.")
@@ -126,6 +135,27 @@ class _Planner:
         message = f"This secret has no content here, so each sandbox gets a random {variable}."
         self.findings.note(self.stack.place(path), path, message)
         return "${" + variable + "}"
+
+
+def target_of(kind: str, use: FileUse) -> str:
+    """Return the path of a config or secret in the container. Raises Malformed."""
+    directory = SECRETS_DIRECTORY if kind == "secrets" else "/"
+    try:
+        target = absolute_path(str(Path(directory, use.target or use.source)))
+    except PydanticCustomError as error:
+        message = str((error.context or {})["message"])
+        raise Malformed(message, "Write a short path without `..` in `target`.") from error
+    if kind == "secrets" and not is_secret(target):
+        raise Malformed(
+            f"A secret is kept in memory, below {SECRETS_DIRECTORY}.",
+            "Write a name in `target`, and let the service read the file from "
+            f"{SECRETS_DIRECTORY}.",
+        )
+    if target == "/" or is_of_the_kernel(target):
+        raise Malformed(
+            "No file can be put here.", "Write the path of a file, for example /etc/app.conf."
+        )
+    return target
 
 
 def is_secret(path: str) -> bool:

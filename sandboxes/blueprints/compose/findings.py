@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from sandboxes.blueprints.compose.tree import KeyPath, Place
+from sandboxes.lib.text import printable
+
+MAX_FOUND = 500
+"""Problems, and notes, that are told at once."""
+MAX_LISTED = 10
+MAX_SHOWN_LENGTH = 100
+MAX_MESSAGE_LENGTH = 500
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class Problem:
     @property
     def place(self) -> str:
         """The file, with the line if there is one."""
-        return f"{self.file}:{self.line}" if self.line else str(self.file)
+        return _place(self.file, self.line)
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.place, self.key, self.message) if part)
@@ -42,7 +50,7 @@ class Note:
     @property
     def place(self) -> str:
         """The file, with the line if there is one."""
-        return f"{self.file}:{self.line}" if self.line else str(self.file)
+        return _place(self.file, self.line)
 
 
 class Malformed(Exception):
@@ -56,7 +64,7 @@ class Malformed(Exception):
 
 @dataclass
 class Findings:
-    """Collects problems and notes, each of them once."""
+    """Collects problems and notes, each of them once, up to a number that can be read."""
 
     problems: dict[Problem, None] = field(default_factory=dict)
     notes: dict[Note, None] = field(default_factory=dict)
@@ -64,8 +72,10 @@ class Findings:
 
     def problem(self, place: Place, path: KeyPath, message: str, remedy: str) -> None:
         """Add a problem."""
-        found = Problem(place.file, dotted(path), message, remedy, place.line)
-        self.problems.setdefault(found)
+        key, message, remedy = map(_readable, (dotted(path), message, remedy))
+        found = Problem(place.file, key, message, remedy, place.line)
+        if len(self.problems) < MAX_FOUND:
+            self.problems.setdefault(found)
 
     def malformed(self, place: Place, path: KeyPath, error: Malformed) -> None:
         """Add the problem that an error describes."""
@@ -73,7 +83,9 @@ class Findings:
 
     def note(self, place: Place, path: KeyPath, message: str) -> None:
         """Add a note."""
-        self.notes.setdefault(Note(place.file, dotted(path), message, place.line))
+        key, message = _readable(dotted(path)), _readable(message)
+        if len(self.notes) < MAX_FOUND:
+            self.notes.setdefault(Note(place.file, key, message, place.line))
 
     def sorted_problems(self) -> list[Problem]:
         """Return all problems in the order of files and lines."""
@@ -84,6 +96,34 @@ class Findings:
         return sorted(self.notes, key=lambda one: (one.file, one.line))
 
 
+def _place(file: Path, line: int) -> str:
+    name = printable(str(file))
+    return f"{name}:{line}" if line else name
+
+
+def _readable(text: str) -> str:
+    """Return a text that quotes files as pages and terminals can show it."""
+    return printable(shortened(text, MAX_MESSAGE_LENGTH))
+
+
 def dotted(path: Iterable[str | int]) -> str:
     """Return a path as text: `services.db.ports.0`."""
     return ".".join(str(part) for part in path)
+
+
+def listed(names: Collection[str]) -> str:
+    """Return the first of these names as text: there may be many."""
+    shown = [shortened(name) for name in islice(names, MAX_LISTED)]
+    if more := len(names) - len(shown):
+        shown.append(f"and {more} more")
+    return ", ".join(shown)
+
+
+def shortened(text: str, length: int = MAX_SHOWN_LENGTH) -> str:
+    """Return the beginning of a text that may be long."""
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def sentence(text: str) -> str:
+    """Return a text of another library with a single period at its end."""
+    return f"{text.rstrip('. ')}."

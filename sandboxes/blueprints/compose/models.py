@@ -6,7 +6,7 @@ effect. https://github.com/compose-spec/compose-spec/blob/main/spec.md
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,10 @@ DEFAULT_PIDS = 128
 DEFAULT_TMPFS_BYTES = 16 * 1024**2
 DEFAULT_STOP_SECONDS = 5.0
 DEFAULT_CHECK_SECONDS = 30.0
+MAX_MOUNTS = 100
+MAX_FILES = 100
+"""Configs of a service, and as many secrets."""
+MAX_MODE = 0o777
 MIN_LIMIT_BYTES = 6 * 1024**2
 """The engine's own minimum for the memory of a container."""
 MIN_CPUS = 0.01
@@ -48,6 +52,17 @@ def parsed_by(parse: Callable[[Any], Any]) -> BeforeValidator:
             reject(str(error), error.remedy)
 
     return BeforeValidator(validate)
+
+
+def few(what: str, most: int, remedy: str = "Remove some.") -> AfterValidator:
+    """Return a validator of the length of a list."""
+
+    def check(items: Sequence[Any]) -> Sequence[Any]:
+        if len(items) > most:
+            reject(f"There are more than {most} {what}.", remedy)
+        return items
+
+    return AfterValidator(check)
 
 
 def _tmpfs(items: Any) -> dict[str, int]:
@@ -211,12 +226,18 @@ def _octal(value: Any) -> Any:
         reject("Invalid mode.", "Write the mode in octal, for example 0440.")
 
 
+def _permissions(mode: int) -> int:
+    if not 0 <= mode <= MAX_MODE:
+        reject("Invalid mode.", "Write permissions in octal, from 0000 to 0777.")
+    return mode
+
+
 class FileUse(ComposeModel):
     """A config or secret that a service uses."""
 
     source: str
     target: str = ""
-    mode: Annotated[int, BeforeValidator(_octal)] = 0o444
+    mode: Annotated[int, BeforeValidator(_octal), AfterValidator(_permissions)] = 0o444
     uid: Any = None
     gid: Any = None
 
@@ -275,13 +296,6 @@ def _resource(name: str) -> str:
     return name
 
 
-def _at_most(ports: tuple[Port, ...]) -> tuple[Port, ...]:
-    if len(ports) > values.MAX_PORTS:
-        remedy = "List only the ports that developers use."
-        reject(f"There are more than {values.MAX_PORTS} ports.", remedy)
-    return ports
-
-
 class Limits(ComposeModel):
     """Limits of a service, as `deploy` has them."""
 
@@ -332,13 +346,16 @@ class Service(ComposeModel):
     working_dir: Annotated[Text, AfterValidator(working_directory)] = ""
     hostname: HostName = ""
     container_name: Text = ""
-    ports: Annotated[tuple[Port, ...], AfterValidator(_at_most)] = ()
+    ports: Annotated[
+        tuple[Port, ...],
+        few("ports", values.MAX_PORTS, "List only the ports that developers use."),
+    ] = ()
     depends_on: dict[str, Dependency] = {}
     healthcheck: HealthCheck | None = None
-    volumes: tuple[Mount, ...] = ()
+    volumes: Annotated[tuple[Mount, ...], few("mounts", MAX_MOUNTS)] = ()
     tmpfs: Annotated[dict[MountPoint, int], parsed_by(_tmpfs)] = {}
-    configs: tuple[FileUse, ...] = ()
-    secrets: tuple[FileUse, ...] = ()
+    configs: Annotated[tuple[FileUse, ...], few("configs", MAX_FILES)] = ()
+    secrets: Annotated[tuple[FileUse, ...], few("secrets", MAX_FILES)] = ()
     networks: dict[str, NetworkUse] = {}
     links: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()

@@ -24,8 +24,8 @@ from sandboxes.runtime import Bind
 TIME_ZONE_FILES = ("/etc/localtime", "/etc/timezone")
 SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 HOME = "~"
-MAX_TMPFS = 20
-KERNEL_DIRECTORIES = ("/dev/", "/proc/", "/sys/")
+OTHER_PATH = "Choose another path in the container."
+KERNEL_DIRECTORIES = ("dev", "proc", "sys")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the path in a container
 
 
@@ -39,6 +39,8 @@ class Mounts:
     binds: dict[str, Bind] = field(default_factory=dict)
     tmpfs: dict[str, int] = field(default_factory=dict)
     """Sizes in bytes."""
+    shared_memory: int = 0
+    """Size of /dev/shm in bytes, if a mount says so."""
 
     @property
     def writable_layer(self) -> bool:
@@ -82,21 +84,27 @@ class _Planner:
     def plan(self, name: str) -> Mounts:
         service = self.stack.services[name]
         mounts = Mounts(tmpfs=dict(service.tmpfs))
+        mounts.shared_memory = mounts.tmpfs.pop(SHARED_MEMORY, 0)
+        for target in filter(is_of_the_kernel, list(mounts.tmpfs)):
+            path = ("services", name, "tmpfs")
+            message = f"Nothing can be mounted here: {target} belongs to the kernel."
+            self.findings.problem(self.stack.place(path), path, message, OTHER_PATH)
         for use in self._uses(name):
             target = use.mount.target
-            if target in mounts.targets or not self._can_mount(use):
+            if target == SHARED_MEMORY and use.mount.type == "tmpfs":
+                mounts.shared_memory = use.mount.tmpfs.size
+            elif target == SHARED_MEMORY:
+                message = "Nothing can be mounted here: each service has a /dev/shm of its own."
+                self._problem(use, message, "Remove it, and set its size with `shm_size`.")
+            elif target in mounts.targets or not self._can_mount(use):
                 message = "Nothing can be mounted here, or something is mounted here already."
-                self._problem(use, message, "Choose another path in the container.")
+                self._problem(use, message, OTHER_PATH)
             elif use.mount.type == "tmpfs":
                 mounts.tmpfs[target] = use.mount.tmpfs.size
             elif use.mount.type == "volume":
                 self._volume(use, mounts)
             else:
                 self._bind(use, mounts)
-        if len(mounts.tmpfs) > MAX_TMPFS:
-            path = ("services", name, "tmpfs")
-            message = f"There are more than {MAX_TMPFS} file systems in memory."
-            self.findings.problem(self.stack.place(path), path, message, "Remove some.")
         return mounts
 
     def _can_mount(self, use: _Use) -> bool:
@@ -104,7 +112,7 @@ class _Planner:
         target = use.mount.target
         name = use.mount.source if use.mount.type == "volume" else ""
         is_mounted = use.mount.type == "tmpfs" or (name and self.volume_uses[name] > 1)
-        if target.startswith(KERNEL_DIRECTORIES) and target != SHARED_MEMORY:
+        if is_of_the_kernel(target):
             return False
         return is_mount_point(target) if is_mounted else target != "/"
 
@@ -162,6 +170,11 @@ class _Planner:
             mounts.volumes[use.mount.target] = volume_name(f"folder-{name}")
         else:
             mounts.directories.append(use.mount.target)
+
+
+def is_of_the_kernel(path: str) -> bool:
+    """Return whether a path is in a directory of the kernel, such as /proc."""
+    return path.split("/")[1] in KERNEL_DIRECTORIES
 
 
 def volume_name(name: str) -> str:

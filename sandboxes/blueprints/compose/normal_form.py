@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sandboxes.blueprints.compose import values
+from sandboxes.blueprints.compose.budget import located
 from sandboxes.blueprints.compose.env_files import InvalidEnvFile, read_env_file
 from sandboxes.blueprints.compose.findings import Findings, Malformed
 from sandboxes.blueprints.compose.source_files import SourceFiles
@@ -106,7 +107,8 @@ class Normalizer:
         for name, value, place in judge(service, path, self.findings).entries():
             entry = Entry(value, place, (*path, name))
             try:
-                done.put(name, self._value(name, entry), place)
+                with located(place, entry.path):
+                    done.put(name, self._value(name, entry), place)
             except Malformed as error:
                 self.findings.malformed(place, entry.path, error)
         return done
@@ -236,6 +238,8 @@ class Normalizer:
     def _read_env_file(self, entry: Entry, item: Any) -> Map:
         options = item if isinstance(item, Map) else {"path": item}
         name = values.text_of(options.get("path"))
+        if not name:
+            raise Malformed("The path is missing.", "Name a file with variables.")
         file = self.files.resolve(self.folder / name)
         found = entry.new_map()
         if not file.is_file():

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sandboxes.blueprints.compose.budget import located
 from sandboxes.blueprints.compose.env_files import InvalidEnvFile, fixed_variables
 from sandboxes.blueprints.compose.findings import Findings, Malformed
 from sandboxes.blueprints.compose.merge import merge
 from sandboxes.blueprints.compose.normal_form import Normalizer
 from sandboxes.blueprints.compose.source_files import SourceFiles
-from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, Removed, Replacing, Seq
+from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, Removed, Replacing, Seq, size
 from sandboxes.blueprints.compose.variables import Variables, finish, substitute
 from sandboxes.blueprints.compose.verdicts import EXTENSION, has_effect, judge
 from sandboxes.blueprints.compose.yaml_reader import InvalidYaml
@@ -78,7 +79,8 @@ def read_env(
     if not file.is_file():
         return variables
     try:
-        return variables.with_defaults(fixed_variables(files.text(file), variables))
+        with located(Place(file)):
+            return variables.with_defaults(fixed_variables(files.text(file), variables))
     except InvalidEnvFile as error:
         findings.malformed(Place(file, error.line), (), error)
     except Malformed as error:
@@ -95,6 +97,8 @@ class ProjectReader:
     open_files: tuple[Path, ...] = ()
     """The files that include each other on the way to the current one."""
     normalized: dict[tuple[Path, Path], Map] = field(default_factory=dict)
+    complete: dict[tuple[Path, Path, str], Map] = field(default_factory=dict)
+    """Services with all that they extend."""
 
     def read(self, paths: Sequence[Path], folder: Path, variables: Variables) -> Map:
         """Return the merged content of files, with what they include.
@@ -132,7 +136,8 @@ class ProjectReader:
         for index, (entry, place) in enumerate(_as_list(entries, tree.places["include"]).entries()):
             own = ("include", index)
             try:
-                found = self._include(entry, place, path, variables)
+                with located(place, own):
+                    found = self._include(entry, place, path, variables)
             except Malformed as error:
                 self.findings.malformed(place, own, error)
                 continue
@@ -158,7 +163,7 @@ class ProjectReader:
                 variables = variables.with_defaults(fixed_variables(text, variables))
         else:
             variables = read_env(folder, self.files, variables, self.findings)
-        reader = replace(self, open_files=(*self.open_files, path), normalized={})
+        reader = replace(self, open_files=(*self.open_files, path), normalized={}, complete={})
         return reader.read(paths, folder, variables)
 
     def _below(self, folder: Path, name: Any) -> Path:
@@ -178,10 +183,12 @@ class ProjectReader:
         done = services.copy()
         for name, service, place in services.entries():
             if isinstance(service, Map) and "extends" in service:
+                own = ("services", name, "extends")
                 try:
-                    done.put(name, self._extend(service, name, path, folder, variables, ()), place)
+                    with located(service.places["extends"], own):
+                        complete = self._extend(service, name, path, folder, variables, ())
+                    done.put(name, complete, place)
                 except Malformed as error:
-                    own = ("services", name, "extends")
                     self.findings.malformed(service.places["extends"], own, error)
                     alone = service.copy()
                     alone.drop("extends")
@@ -199,9 +206,13 @@ class ProjectReader:
         variables: Variables,
         chain: tuple[tuple[Path, str], ...],
     ) -> Map:
+        """Return a service with what it extends. Raises Malformed."""
         extends = service.get("extends")
         if not isinstance(extends, Map):
             return service
+        key = (path, folder, name)
+        if key in self.complete:
+            return self.complete[key]
         if len(chain) > MAX_CHAIN:
             raise Malformed(
                 f"More than {MAX_CHAIN} services extend each other.", "Write some of them out."
@@ -228,7 +239,9 @@ class ProjectReader:
         own.drop("extends")
         base = base.copy()
         base.drop("extends")
-        return merge(base, own)
+        self.files.budget.copy(*size(base))
+        self.complete[key] = merge(base, own)
+        return self.complete[key]
 
 
 @dataclass(frozen=True)
@@ -241,6 +254,11 @@ class _Filler:
     def fill(self, value: Any, path: KeyPath, place: Place | None = None) -> Any:
         if path and (str(path[-1]).startswith(EXTENSION) or not has_effect(path)):
             return value
+        with located(place, path):
+            self.variables.budget.copy(1, len(value) if isinstance(value, str) else 0)
+            return self._filled(value, path, place)
+
+    def _filled(self, value: Any, path: KeyPath, place: Place | None) -> Any:
         if isinstance(value, Map):
             mapping = Map(value.place)
             for key, item, own in value.entries():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandboxes.blueprints.compose.budget import Budget
 from sandboxes.blueprints.compose.findings import Malformed
-from sandboxes.blueprints.compose.yaml_reader import NodeBudget, read_yaml
+from sandboxes.blueprints.compose.yaml_reader import read_yaml
 
 MAX_BYTES = 256 * 1024
 MAX_TOTAL_BYTES = 1024 * 1024
@@ -24,23 +26,36 @@ class SourceFiles:
     """The folder that no path may leave, symbolic links included."""
     read: dict[Path, str] = field(default_factory=dict)
     inclusions: int = 0
-    budget: NodeBudget = field(default_factory=NodeBudget)
+    budget: Budget = field(default_factory=Budget)
     documents: dict[Path, list[Any]] = field(default_factory=dict)
 
     def resolve(self, path: Path) -> Path:
-        """Return a path without symbolic links. Raises Malformed if it leaves the folder."""
+        """Return a path without symbolic links, of what may be missing.
+
+        Raises Malformed if it leaves the folder, or can't be followed or stored.
+        """
         try:
             resolved = path.resolve()
+            if not resolved.is_relative_to(self.boundary):
+                raise Malformed(
+                    "This path leads out of the blueprint's folder.",
+                    f"Copy what it names into {self.boundary}.",
+                )
+            str(resolved).encode()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                resolved.stat()
+        except UnicodeEncodeError as error:
+            message = "The name of this file, or of a folder above it, isn't in UTF-8."
+            raise Malformed(message, "Rename it.") from error
         except (OSError, RuntimeError, ValueError) as error:
             raise Malformed(
                 f"This path can't be followed: {_reason(error)}.", "Correct it."
             ) from error
-        if not resolved.is_relative_to(self.boundary):
-            raise Malformed(
-                "This path leads out of the blueprint's folder.",
-                f"Copy what it names into {self.boundary}.",
-            )
         return resolved
+
+    def check_size(self, path: Path) -> None:
+        """Check a file that is read later. Raises Malformed if it is large, or no regular file."""
+        _read(self.resolve(path))
 
     def text(self, path: Path) -> str:
         """Return the content of a file. Raises Malformed if it can't be read."""

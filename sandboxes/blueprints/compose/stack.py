@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sandboxes.blueprints.compose.findings import Findings
+from sandboxes.blueprints.compose.budget import Budget, located
+from sandboxes.blueprints.compose.findings import Findings, listed, shortened
 from sandboxes.blueprints.compose.models import (
-    SECTION,
     Condition,
     Dependency,
     FileSource,
     Service,
 )
-from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, Seq, place_of
+from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, Seq, place_of, size
 from sandboxes.blueprints.compose.verdicts import refuse
 from sandboxes.blueprints.messages import describe_error
 
@@ -33,6 +33,16 @@ MAX_SERVICES = 100
 ALL_PROFILES = "*"
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the `x-sandbox` section chooses of the services."""
+
+    profiles: Mapping[str, tuple[KeyPath, Place]]
+    """Names of profiles, and where they are chosen."""
+    root: Collection[str]
+    """Services that may run as root."""
 
 
 @dataclass
@@ -95,16 +105,23 @@ class Stack:
 
 
 def read_stack(
-    tree: Map, profiles: Collection[str], root: Collection[str], findings: Findings
+    tree: Map,
+    chosen: Chosen,
+    findings: Findings,
+    budget: Budget,
 ) -> Stack:
-    """Return the services whose profiles are active. `root` names those that may run as root."""
+    """Return the services whose profiles are active.
+
+    Raises TooLarge if they have too many volumes of each other.
+    """
     stack = Stack(tree)
+    profiles, root = chosen.profiles, chosen.root
     written = _named_services(stack, findings)
     _check_profiles(written, profiles, tree, findings)
     active = {name: one for name, one in written.items() if _is_active(one, profiles)}
     stack.names = tuple(active)
     for name, service in active.items():
-        complete = _with_volumes_of_others(service, active, name, findings)
+        complete = _with_volumes_of_others(service, active, name, findings, budget)
         parsed = _read_service(name, complete, stack, root, findings)
         if parsed:
             stack.services[name] = parsed
@@ -199,17 +216,20 @@ def _is_active(service: Map, profiles: Collection[str]) -> bool:
 
 
 def _check_profiles(
-    services: Mapping[str, Map], profiles: Collection[str], tree: Map, findings: Findings
+    services: Mapping[str, Map],
+    profiles: Mapping[str, tuple[KeyPath, Place]],
+    tree: Map,
+    findings: Findings,
 ) -> None:
-    known = {profile for service in services.values() for profile in _profiles_of(service)}
-    for profile in profiles:
-        if profile not in (ALL_PROFILES, *known):
-            path = (SECTION, "profiles")
-            remedy = f"Name some of the profiles: {', '.join(sorted(known)) or 'there are none'}."
-            findings.problem(tree.place, path, f"No service has the profile {profile}.", remedy)
+    known = {str(profile) for service in services.values() for profile in _profiles_of(service)}
+    remedy = f"Name some of the profiles: {listed(sorted(known)) or 'there are none'}."
+    for profile, (path, place) in profiles.items():
+        if profile != ALL_PROFILES and profile not in known:
+            message = f"No service has the profile {shortened(profile)}."
+            findings.problem(place, path, message, remedy)
     if services and not any(_is_active(service, profiles) for service in services.values()):
         place = place_of(tree, ("services",))
-        remedy = f"Name some in x-sandbox.profiles: {', '.join(sorted(map(str, known)))}."
+        remedy = f"Name some in x-sandbox.profiles: {listed(sorted(known))}."
         findings.problem(place, ("services",), "Every service has a profile.", remedy)
         return
     for name, service in services.items():
@@ -219,7 +239,7 @@ def _check_profiles(
 
 
 def _with_volumes_of_others(
-    service: Map, services: Mapping[str, Map], name: str, findings: Findings
+    service: Map, services: Mapping[str, Map], name: str, findings: Findings, budget: Budget
 ) -> Map:
     """Return a service with the volumes that `volumes_from` names."""
     sources = service.get("volumes_from")
@@ -232,10 +252,13 @@ def _with_volumes_of_others(
         other = services.get(str(source).partition(":")[0])
         if other is None:
             path = ("services", name, "volumes_from", index)
-            remedy = f"Name one of the services: {', '.join(services)}."
+            remedy = f"Name one of the services: {listed(services)}."
             findings.problem(place, path, "Unknown service.", remedy)
             continue
-        for mount, own in _entries(other.get("volumes")):
+        volumes = other.get("volumes")
+        with located(place, ("services", name, "volumes_from", index)):
+            budget.copy(*size(volumes))
+        for mount, own in _entries(volumes):
             mounts.add(mount, own)
     for mount, own in _entries(service.get("volumes")):
         mounts.add(mount, own)
@@ -291,7 +314,7 @@ def _check_dependency(
         remedy = "Add one of its profiles to x-sandbox.profiles."
     else:
         message = f"Unknown service {other}."
-        remedy = f"Name one of the services: {', '.join(stack.names)}."
+        remedy = f"Name one of the services: {listed(stack.names)}."
     findings.problem(stack.place(path), path, message, remedy)
 
 

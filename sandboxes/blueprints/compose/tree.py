@@ -79,6 +79,23 @@ class Removed:
     """A value tagged `!reset`: it removes what it would be merged with."""
 
 
+def size(tree: Any) -> tuple[int, int]:
+    """Return the number of values in a tree, and the length of its texts."""
+    values, text, pending = 0, 0, [tree]
+    while pending:
+        node = pending.pop()
+        values += 1
+        if isinstance(node, dict):
+            pending += node.values()
+        elif isinstance(node, list):
+            pending += node
+        elif isinstance(node, Replacing):
+            pending.append(node.value)
+        elif isinstance(node, str):
+            text += len(node)
+    return values, text
+
+
 def place_of(tree: Map, path: Sequence[str | int]) -> Place:
     """Return the place of the deepest part of a path that exists."""
     place = tree.place

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from sandboxes.blueprints.compose.findings import Malformed
+from sandboxes.blueprints.compose.findings import Malformed, sentence
 
 MB = 1024**2
 UNITS = {"": 1, "b": 1, "k": 1024, "m": MB, "g": 1024 * MB, "t": MB**2}
@@ -53,9 +53,8 @@ def words(value: Any) -> list[str]:
     try:
         return shlex.split(_text(value))
     except ValueError as error:
-        raise Malformed(
-            f"This command can't be split into words: {error}.", "Write the command as a list."
-        ) from error
+        message = sentence(f"This command can't be split into words: {error}")
+        raise Malformed(message, "Write the command as a list.") from error
 
 
 def ports(value: Any) -> Iterator[tuple[int, str]]:

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from sandboxes.blueprints.compose.findings import Malformed
+from sandboxes.blueprints.compose.budget import Budget
+from sandboxes.blueprints.compose.findings import Malformed, sentence, shortened
+from sandboxes.blueprints.interpolation import variable_names
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 START = re.compile(rf"\$(?:(?P<escaped>\$)|\{{(?P<braced>{NAME})|(?P<plain>{NAME}))")
 OPERATOR = re.compile(r":?[-?+]")
 SPECIAL, SPECIAL_NESTED = re.compile(r"\$"), re.compile(r"[$}]")
 MAX_DEPTH = 10
+GENERATED_LENGTH = 32
+"""Letters and digits of a random value, unless its blueprint says otherwise."""
 MAX_LENGTH = 64 * 1024
 
 INVALID = "A dollar sign is not followed by a variable."
@@ -35,14 +39,31 @@ class Variables:
     """Those with the same value in all sandboxes."""
     per_sandbox: Set[str] = frozenset()
     """Names of those that differ; they are never empty, and win over fixed ones."""
+    longest: Mapping[str, int] = field(default_factory=dict)
+    """Bytes that each of these has at most."""
     report_unset: Callable[[str], object] = str
     """Called with the name of each variable that is used but not set."""
     keep_other_dollars: bool = False
     """Whether a dollar sign that starts no variable stands for itself, as in files of variables."""
+    budget: Budget = field(default_factory=Budget)
+    """Counts each use of a variable, and what it stands for."""
 
     def with_defaults(self, defaults: Mapping[str, str]) -> Variables:
-        """Return these variables, and further ones that they override."""
+        """Return these variables, and further ones that they override. Raises TooLarge."""
+        self.budget.copy(len(defaults) + len(self.fixed), 0)
         return replace(self, fixed={**defaults, **self.fixed})
+
+    def longest_bytes(self, text: str) -> int:
+        """Return the bytes that a text for `Blueprint.spec` has at most in a sandbox."""
+        names = filter(None, variable_names(text))
+        more = sum(self.longest.get(name, GENERATED_LENGTH) for name in names)
+        return len(text.encode()) + more
+
+    def is_missing(self, name: str, *, or_empty: bool = False) -> bool:
+        """Return whether a variable is not set, or empty."""
+        if name in self.per_sandbox:
+            return False
+        return not self.fixed.get(name) if or_empty else name not in self.fixed
 
     def lookup(self, name: str) -> str | None:
         """Return a variable's text for `Blueprint.spec`, or None if it is not set."""
@@ -60,7 +81,8 @@ def escape(text: str) -> str:
 def substitute(text: str, variables: Variables) -> str:
     """Return a text with its fixed variables replaced. Raises Malformed.
 
-    What remains are `${NAME}` for variables that differ between sandboxes, and `$$`.
+    What remains are `${NAME}` for variables that differ between sandboxes, and `$$`. Raises
+    TooLarge if the texts of a blueprint become too long together.
     """
     if "$" not in text:
         return text
@@ -93,12 +115,13 @@ class _Template:
                 f"Variables are nested more than {MAX_DEPTH} levels deep.", "Nest less."
             )
         parts: list[str] = []
-        position = start
+        position, length = start, 0
         for end, part in self._parts(start, nested, depth):
             position = end
             parts.append(part)
-        if sum(map(len, parts)) > MAX_LENGTH:
-            raise Malformed(f"The text is longer than {MAX_LENGTH // 1024} KB.", "Shorten it.")
+            length += len(part)
+            if length > MAX_LENGTH:
+                raise Malformed(f"The text is longer than {MAX_LENGTH // 1024} KB.", "Shorten it.")
         return "".join(parts), position
 
     def _parts(self, start: int, nested: bool, depth: int) -> Iterator[tuple[int, str]]:
@@ -129,6 +152,7 @@ class _Template:
 
     def _braced(self, name: str, position: int, depth: int) -> tuple[str, int]:
         """Return the value of `${name…}` whose name ends at `position`, and where it ends."""
+        self.variables.budget.copy(1, 0)
         operator = OPERATOR.match(self.text, position)
         argument, position = "", operator.end() if operator else position
         if operator:
@@ -144,8 +168,7 @@ class _Template:
         return self._apply(name, operator[0] if operator else "", argument), position + 1
 
     def _is_missing(self, name: str, operator: str) -> bool:
-        value = self.variables.lookup(name)
-        return value is None or (operator.startswith(":") and not value)
+        return self.variables.is_missing(name, or_empty=operator.startswith(":"))
 
     def _uses_argument(self, name: str, operator: str) -> bool:
         return self._is_missing(name, operator) != operator.endswith("+")
@@ -156,7 +179,7 @@ class _Template:
         if operator.endswith("?") and self._is_missing(name, operator):
             reason = argument.replace("$$", "$") or "it is required"
             raise Malformed(
-                f"The variable {name} is not set: {reason}.",
+                sentence(f"The variable {name} is not set: {shortened(reason)}"),
                 f"Declare {name} in x-sandbox.secrets or x-sandbox.variables, or set it in .env.",
             )
         if operator.endswith("+"):
@@ -165,6 +188,7 @@ class _Template:
 
     def _value(self, name: str) -> str:
         value = self.variables.lookup(name)
+        self.variables.budget.copy(1, len(value or ""))
         if value is None:
             self.variables.report_unset(name)
         return value or ""

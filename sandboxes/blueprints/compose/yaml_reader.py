@@ -7,6 +7,7 @@ expansion of aliases are counted while they happen.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ from typing import Any
 
 import yaml
 
-from sandboxes.blueprints.compose.findings import Malformed
+from sandboxes.blueprints.compose.budget import Budget, located
+from sandboxes.blueprints.compose.findings import Malformed, sentence
 from sandboxes.blueprints.compose.tree import Map, Place, Removed, Replacing, Seq
 
 MAX_DEPTH = 40
-MAX_NODES = 10_000
-"""Values of all files of a blueprint, counting what aliases stand for each time."""
+MAX_KEY_LENGTH = 300
+"""Keys are repeated in messages, as parts of paths."""
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -43,22 +45,18 @@ RESET, OVERRIDE = "!reset", "!override"
 MERGE_KEY = "<<"
 
 
-@dataclass
-class NodeBudget:
-    """Counts the values of all files of a blueprint."""
+def read_yaml(text: str, file: Path, budget: Budget | None = None) -> list[Any]:
+    """Return the documents of a file. Raises InvalidYaml with the place of the first mistake.
 
-    nodes: int = 0
-
-
-def read_yaml(text: str, file: Path, budget: NodeBudget | None = None) -> list[Any]:
-    """Return the documents of a file. Raises InvalidYaml with the place of the first mistake."""
-    reader = _Reader(file, budget or NodeBudget())
+    Raises TooLarge if the budget doesn't suffice.
+    """
+    reader = _Reader(file, budget or Budget())
     try:
         return list(reader.documents(yaml.parse(text, Loader)))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
-        raise InvalidYaml(Place(file, line), f"Invalid YAML: {error.problem}.") from error
+        raise InvalidYaml(Place(file, line), sentence(f"Invalid YAML: {error.problem}")) from error
     except yaml.YAMLError as error:
         raise InvalidYaml(Place(file), "Invalid YAML: unexpected characters.") from error
 
@@ -73,10 +71,11 @@ class InvalidYaml(Malformed):
 
 @dataclass
 class _Anchor:
-    """A value with a name: its size in nodes, its depth, and whether it is complete."""
+    """A value with a name: its size, its depth, and whether it is complete."""
 
     value: Any = None
-    size: int = 0
+    values: int = 0
+    text: int = 0
     height: int = 0
     complete: bool = False
 
@@ -84,7 +83,7 @@ class _Anchor:
 @dataclass
 class _Reader:
     file: Path
-    budget: NodeBudget
+    budget: Budget
     deepest: int = 0
     anchors: dict[str, _Anchor] = field(default_factory=dict)
 
@@ -97,14 +96,9 @@ class _Reader:
     def _place(self, event: Event) -> Place:
         return Place(self.file, event.start_mark.line + 1)
 
-    def _count(self, event: Event, nodes: int = 1) -> None:
-        self.budget.nodes += nodes
-        if self.budget.nodes > MAX_NODES:
-            raise InvalidYaml(
-                self._place(event),
-                f"There are more than {MAX_NODES} values, including those that aliases repeat.",
-                "Shorten the file, or use fewer aliases.",
-            )
+    def _count(self, event: Event, values: int, text: int) -> None:
+        with located(self._place(event)):
+            self.budget.read(values, text)
 
     def _check_depth(self, event: Event, depth: int) -> None:
         self.deepest = max(self.deepest, depth)
@@ -119,8 +113,9 @@ class _Reader:
         self._check_depth(event, depth)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
-        nodes, deepest, self.deepest = self.budget.nodes, self.deepest, depth
-        self._count(event)
+        values, text = self.budget.values, self.budget.text
+        deepest, self.deepest = self.deepest, depth
+        self._count(event, 1, len(event.value) if isinstance(event, yaml.ScalarEvent) else 0)
         anchor = _Anchor()
         if event.anchor:
             self.anchors[event.anchor] = anchor
@@ -138,7 +133,8 @@ class _Reader:
             value = Replacing(value)
         elif not isinstance(event, yaml.ScalarEvent) and tag and tag not in COLLECTION_TAGS:
             raise self._unknown_tag(event)
-        anchor.value, anchor.size, anchor.complete = value, self.budget.nodes - nodes, True
+        anchor.value, anchor.complete = value, True
+        anchor.values, anchor.text = self.budget.values - values, self.budget.text - text
         anchor.height = self.deepest - depth
         self.deepest = max(deepest, self.deepest)
         return value
@@ -151,7 +147,7 @@ class _Reader:
         if not anchor.complete:
             message = f"The alias “{event.anchor}” stands inside of what it repeats."
             raise InvalidYaml(self._place(event), message)
-        self._count(event, anchor.size)
+        self._count(event, anchor.values, anchor.text)
         self._check_depth(event, depth + anchor.height)
         return anchor.value
 
@@ -185,6 +181,9 @@ class _Reader:
             return "true" if key else "false"
         if not isinstance(key, str | int | float):
             raise InvalidYaml(self._place(event), "This key is not text.")
+        if len(str(key)) > MAX_KEY_LENGTH:
+            message = f"This key has more than {MAX_KEY_LENGTH} characters."
+            raise InvalidYaml(self._place(event), message, "Shorten it.")
         return str(key)
 
     def _merge(self, target: Map, source: Any, place: Place) -> None:
@@ -203,7 +202,12 @@ class _Reader:
         if event.tag in TEXT_TAGS or (event.tag is None and event.style):
             return text
         if event.tag in (RESET, OVERRIDE, None) or event.tag in PLAIN_TAGS:
-            return _plain(text)
+            value = _plain(text)
+            if isinstance(value, float) and not math.isfinite(value):
+                message = "This number is larger than any that a computer counts with."
+                remedy = "Write a smaller number, or put text in quotes."
+                raise InvalidYaml(self._place(event), message, remedy)
+            return value
         raise self._unknown_tag(event)
 
     def _unknown_tag(self, event: Event) -> InvalidYaml:

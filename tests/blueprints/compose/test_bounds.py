@@ -14,7 +14,7 @@ import pytest
 from socket_proxy import bodies
 from socket_proxy.settings import Settings
 
-from sandboxes.runtime import ServiceSpec
+from sandboxes.runtime import HealthCheck, ServiceSpec
 from sandboxes.runtime.docker.containers.container_config import ContainerConfig, ContainerPlan
 from sandboxes.runtime.docker.names import Names
 from tests.blueprints.compose.test_project import services
@@ -41,6 +41,7 @@ def services_by_name(found: Any) -> dict[str, ServiceSpec]:
     return {service.name: service for service in found}
 
 
+HEALTH_CHECK = HealthCheck(("/bin/sh", "-c", "x"), 300.0)
 BOUNDED: list[tuple[str, Any, str, Any]] = [
     ("pids_limit", 5000, "pids", 1024),
     ("ulimits", {"nofile": 262_144}, "ulimits", {"nofile": (65_536, 65_536)}),
@@ -48,6 +49,8 @@ BOUNDED: list[tuple[str, Any, str, Any]] = [
     ("ulimits", {"core": -1}, "ulimits", {}),
     ("ulimits", {"fsize": -1}, "ulimits", {}),
     ("ulimits", {"rtprio": 99}, "ulimits", {}),
+    ("stop_grace_period", "99999h", "stop_seconds", 300),
+    ("healthcheck", {"test": "x", "timeout": "99999h"}, "healthcheck", HEALTH_CHECK),
 ]
 
 
@@ -77,6 +80,10 @@ UNUSUAL: list[tuple[str, Any, str, Any]] = [
     ("stop_signal", "term", "stop_signal", "SIGTERM"),
     ("stop_signal", "SIGRTMIN+3", "stop_signal", "SIGRTMIN+3"),
     ("stop_signal", 9, "stop_signal", "9"),
+    ("tmpfs", ["/tmp/", "/tmp:size=8m", "//run/./x"], "tmpfs", {"/tmp": 8, "/run/x": 16}),
+    ("tmpfs", ["/dev/shm:size=8m"], "shm_mb", 8),
+    ("volumes", [{"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": "8m"}}], "shm_mb", 8),
+    ("image", "Registry.example.com:5000/acme/api:1.2", "tmpfs", {}),
 ]
 
 
@@ -89,6 +96,16 @@ def test_an_unusual_value_that_engines_take_is_accepted(
     assert notes == []
 
 
+LONG = f"{'x' * 301}=1\n"
+TOP: dict[str, Any] = {
+    "configs": {"c": {"content": "x"}},
+    "secrets": {
+        "s": {"environment": "KEY"},
+        "outside": {"file": "../outside"},
+        "unreadable": {"file": "x" * 300},
+    },
+    "sandbox": {"parameters": {"LONG": {"type": "string", "default": ""}}},
+}
 REFUSED: list[tuple[str, Any, str]] = [
     ("healthcheck", {"test": ["curl", "-f", "x"]}, "isn't a health check"),
     ("healthcheck", {"test": ["CMD"]}, "isn't a health check"),
@@ -98,7 +115,44 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("tmpfs", ["/"], "Nothing can be mounted here"),
     ("tmpfs", ["/my files"], "Nothing can be mounted here"),
     ("tmpfs", [f"/t{number}" for number in range(21)], "more than 20"),
+    ("tmpfs", ["/proc"], "belongs to the kernel"),
+    ("tmpfs", ["/dev/shm/x"], "belongs to the kernel"),
     ("volumes", ["/proc/x"], "Nothing can be mounted here"),
+    ("volumes", ["/sys"], "Nothing can be mounted here"),
+    ("volumes", ["/dev/shm"], "has a /dev/shm of its own"),
+    ("volumes", [f"/{'x' * 256}"], "too long"),
+    ("environment", {"": "x"}, "can't be the name"),
+    ("environment", {"A=B": "x"}, "can't be the name"),
+    ("environment", {"A": "x" * 200_000}, "at most 127 KB"),
+    ("environment", {"A": "${LONG}" * 40}, "at most 127 KB"),
+    ("environment", {f"A{number}": "${LONG}" * 30 for number in range(9)}, "1 MB together"),
+    ("command", ["x" * 200_000], "at most 127 KB"),
+    ("command", ["x"] * 1001, "more than 1000 words"),
+    ("healthcheck", {"test": ["CMD", "x" * 200_000]}, "at most 127 KB"),
+    ("env_file", "name.env", "no name of a variable"),
+    ("env_file", [{"path": "name.env", "format": "raw"}], "no name of a variable"),
+    ("env_file", f"{'x' * 300}.env", "File name too long"),
+    ("build", "x" * 300, "File name too long"),
+    ("build", {"dockerfile": "x" * 300}, "File name too long"),
+    ("volumes", [f"./{'x' * 300}:/x"], "File name too long"),
+    ("extends", {"file": "x" * 300, "service": "x"}, "File name too long"),
+    ("configs", [{"source": "c", "target": "/"}], "No file can be put here"),
+    ("configs", [{"source": "c", "target": "/proc/x"}], "No file can be put here"),
+    ("configs", [{"source": "c", "target": "/a/../../b"}], "Invalid path"),
+    ("configs", [{"source": "c", "target": f"/{'x' * 256}"}], "too long"),
+    ("configs", [{"source": "c", "mode": "07777777"}], "Invalid mode"),
+    ("configs", [{"source": "c", "target": "/a"}, {"source": "c", "target": "/a"}], "already"),
+    ("configs", [{"source": "c", "target": "/a"}, {"source": "c", "target": "/a/b"}], "already"),
+    ("secrets", [{"source": "s", "target": "."}], "kept in memory"),
+    ("secrets", [{"source": "s", "target": "/etc/key"}], "kept in memory"),
+    ("secrets", [{"source": "s", "target": "../../etc/key"}], "Invalid path"),
+    ("secrets", [{"source": "s", "target": "/run/secrets/../key"}], "Invalid path"),
+    ("secrets", [{"source": "s", "target": str(number)} for number in range(101)], "100 secrets"),
+    ("secrets", ["outside"], "leads out"),
+    ("secrets", ["unreadable"], "File name too long"),
+    ("image", "postgres:17:latest", "Invalid name of an image"),
+    ("image", "acme//api", "Invalid name of an image"),
+    ("stop_grace_period", "-1s", "Invalid duration"),
     ("ports", [str(port) for port in range(1000, 1051)], "more than 50 ports"),
     ("working_dir", "app", "Invalid path"),
     ("stop_signal", "SIGFOO", "Unknown signal"),
@@ -121,7 +175,8 @@ def test_a_value_that_no_container_can_have_is_a_problem_of_the_file(
     (tmp_path / "stack").mkdir()
     (tmp_path / "stack" / "a.env").write_text("A=1\n")
     (tmp_path / "stack" / "nul.env").write_text("A=x\0y\n")
-    problems = inspect_service(tmp_path, {key: value}).problems
+    (tmp_path / "stack" / "name.env").write_text("A=1\n=2\n" if isinstance(value, list) else LONG)
+    problems = inspect_service(tmp_path, {key: value}, **TOP).problems
     assert [problem for problem in problems if says in problem.message], problems
     assert all(problem.remedy and problem.line for problem in problems)
 
@@ -144,3 +199,67 @@ def test_a_file_of_which_nothing_is_started_is_a_problem(tmp_path: Path) -> None
     (problem,) = inspect_service(tmp_path, {"profiles": ["debug"]}).problems
     assert problem.message == "Every service has a profile."
     assert "debug" in problem.remedy
+
+
+def test_data_and_secrets_are_not_mounted_over_each_other(tmp_path: Path) -> None:
+    keys = {
+        "volumes": ["/etc/app", "/run/secrets/data"],
+        "configs": [{"source": "c", "target": "/etc/app"}],
+        "secrets": ["s"],
+    }
+    config, data = inspect_service(tmp_path, keys, **TOP).problems
+    assert (config.key, "mounted at /etc/app" in config.message) == ("services.web.configs", True)
+    assert (data.key, "hidden by" in data.message) == ("services.web.volumes", True)
+
+
+def test_numbers_that_all_services_and_the_section_have_together_are_bounded(
+    tmp_path: Path,
+) -> None:
+    names = [f"v{number}" for number in range(21)]
+    volumes = {"volumes": [f"{name}:/{name}" for name in names]}
+    endpoints = {f"e{number}": {"service": "web", "port": 9000 + number} for number in range(30)}
+    problems = inspect_service(
+        tmp_path,
+        volumes | {"ports": [str(port) for port in range(1000, 1030)]},
+        services={"other": {"image": "x"} | volumes},
+        volumes=dict.fromkeys(names),
+        sandbox={"endpoints": endpoints},
+    ).problems
+    assert {problem.message for problem in problems} == {
+        "There are more than 20 volumes shared with other services.",
+        "There are more than 50 ports, with those of x-sandbox.",
+    }
+
+
+SECRET_PATHS = ["../../../outside", "/etc/hostname", "link"]
+OUTSIDE: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    reference
+    for path in SECRET_PATHS
+    for reference in (
+        ({"env_file": path}, {}),
+        ({"env_file": [{"path": path, "required": False}]}, {}),
+        ({"volumes": [f"{path if path.startswith(('.', '/')) else f'./{path}'}:/x"]}, {}),
+        ({"build": path}, {}),
+        ({"build": {"dockerfile": path}}, {}),
+        ({"extends": {"file": path, "service": "x"}}, {}),
+        ({"configs": ["c"]}, {"configs": {"c": {"file": path}}}),
+        ({"secrets": ["s"]}, {"secrets": {"s": {"file": path}}}),
+        ({}, {"include": [path]}),
+        ({}, {"include": [{"path": "a.yaml", "env_file": path}]}),
+        ({}, {"sandbox": {"process": {"web": {"command": "x", "files": [path]}}}}),
+    )
+]
+
+
+@pytest.mark.parametrize(("service", "top"), OUTSIDE, ids=str)
+def test_a_folder_next_to_the_shipped_ones_reads_nothing_but_its_own_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: dict[str, Any], top: dict[str, Any]
+) -> None:
+    shipped = tmp_path / "sandboxes" / "blueprints"
+    (shipped / "stack").mkdir(parents=True)
+    (shipped / "stack" / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside").write_text("A=secret\n")
+    monkeypatch.setattr("sandboxes.blueprints.loader.SHIPPED", shipped)
+    monkeypatch.setattr("django.conf.settings.BASE_DIR", tmp_path)
+    inspection = inspect_service(shipped, service, **top)
+    assert [one for one in inspection.problems if "leads out" in one.message], inspection

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sandboxes.blueprints.compose.budget import TooLarge
 from sandboxes.blueprints.compose.findings import Malformed
 from sandboxes.blueprints.compose.source_files import SourceFiles
 from sandboxes.blueprints.compose.tree import Map, place_of
@@ -96,6 +97,8 @@ CHAIN = "a: &a0 1\n" + "".join(f"b{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 60
         ("a: !thing {}", 1, "is not supported"),
         ("? [a]\n: 1", 1, "not text"),
         ("a:\n\t- b", 2, "cannot start any token"),
+        ("a: 1\nb: 1e999", 2, "larger than any"),
+        (f"a: 1\n{'k' * 301}: 2", 2, "more than 300 characters"),
         ("a: b: c", 1, "mapping values are not allowed"),
         ("a: [", 1, "did not find"),
         ('a: "\\ud800"', 1, "invalid Unicode"),
@@ -108,8 +111,9 @@ def test_bad_yaml_is_reported_with_its_line_within_a_second(
     text: str, line: int, message: str
 ) -> None:
     started, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(InvalidYaml, match=message) as caught:
+    with pytest.raises((InvalidYaml, TooLarge), match=message) as caught:
         read_yaml(text, FILE)
+    assert caught.value.place
     assert caught.value.place.line in (line, line + 1)
     assert time.process_time() - started < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 100 * 1024
