@@ -231,11 +231,9 @@ def test_numbers_that_all_services_and_the_section_have_together_are_bounded(
     }
 
 
-SECRET_PATHS = ["../../../outside", "/etc/hostname", "link"]
-OUTSIDE: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    reference
-    for path in SECRET_PATHS
-    for reference in (
+def references(path: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return keys of a service, and of the file, that name a path."""
+    return [
         ({"env_file": path}, {}),
         ({"env_file": [{"path": path, "required": False}]}, {}),
         ({"volumes": [f"{path if path.startswith(('.', '/')) else f'./{path}'}:/x"]}, {}),
@@ -247,7 +245,11 @@ OUTSIDE: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({}, {"include": [path]}),
         ({}, {"include": [{"path": "a.yaml", "env_file": path}]}),
         ({}, {"sandbox": {"process": {"web": {"command": "x", "files": [path]}}}}),
-    )
+    ]
+
+
+OUTSIDE = [
+    one for path in ("../../../outside", "/etc/hostname", "link") for one in references(path)
 ]
 
 

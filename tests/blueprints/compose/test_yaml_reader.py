@@ -113,6 +113,7 @@ def test_bad_yaml_is_reported_with_its_line_within_a_second(
     started, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises((InvalidYaml, TooLarge), match=message) as caught:
         read_yaml(text, FILE)
+    assert isinstance(caught.value, InvalidYaml | TooLarge)
     assert caught.value.place
     assert caught.value.place.line in (line, line + 1)
     assert time.process_time() - started < 1
