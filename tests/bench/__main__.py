@@ -127,10 +127,18 @@ class Run:
         self.measure("rates", lambda: launching.rates(env, sizes.batches))
         self.measure("reset", lambda: resetting.reset(env, sizes.resets))
         self.measure("pages", lambda: pages.pages(env, sizes.ended, sizes.requests))
+        self._density(env)
+        self.measure("expiry", lambda: density.expiry(env, sizes.due))
+
+    def density(self) -> None:
+        """Measure many sandboxes at once, and sweeps over them."""
+        self.measure_on("a portal", portal_environment(DEVELOPERS), self._density)
+
+    def _density(self, env: PortalEnvironment) -> None:
+        sizes = self.sizes
         self.measure(
             "density", lambda: density.density(env, sizes.few_live, sizes.live, sizes.sweeps)
         )
-        self.measure("expiry", lambda: density.expiry(env, sizes.due))
 
     def _launches(self, env: PortalEnvironment) -> results.Results:
         sizes = self.sizes
@@ -162,10 +170,14 @@ class Run:
         self.measure("processes", lambda: processes.memory(env.portal))
 
 
-def only_dashboards(sizes: Sizes) -> int:
+PARTS = {"dashboards": Run.dashboards, "density": Run.density}
+"""Measurements that can run on their own."""
+
+
+def only(part: str, sizes: Sizes) -> int:
     run = Run(sizes)
     with interruptible():
-        run.dashboards()
+        PARTS[part](run)
     print(*report.summary_lines(run.results), sep="\n")
     return 1 if run.results.get("failed") else 0
 
@@ -201,7 +213,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few repetitions, in two minutes")
     parser.add_argument(
         "--only",
-        choices=["dashboards"],
+        choices=list(PARTS),
         help="print the result of this measurement, and write nothing",
     )
     parser.add_argument(
@@ -211,7 +223,7 @@ def main() -> int:
     page = page_path(options.quick)
     file = page.with_suffix("") / "results.json"
     if options.only:
-        return only_dashboards(QUICK if options.quick else FULL)
+        return only(options.only, QUICK if options.quick else FULL)
     if not options.render:
         sizes = QUICK if options.quick else FULL
         if shortage := machine.shortage(sizes.live):

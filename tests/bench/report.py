@@ -19,6 +19,7 @@ measurements.
 REPRODUCING = """\
     make bench            # everything, in about twelve minutes; writes this page
     make bench ARGS='--only dashboards'    # 1,000 open dashboards; prints the result only
+    make bench ARGS='--only density'       # 100 sandboxes, and sweeps; prints the result only
     make bench QUICK=1    # few repetitions, in two minutes; writes to var/bench
 
 The benchmarks need 9 GiB of free memory (4 with `QUICK=1`), and either root on Debian or Ubuntu or
