@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from sandboxes.accounts import account_mails
 from sandboxes.models.runtime_settings import config
-from sandboxes.runtime import get_runtime
+from sandboxes.runtime import forget_runtimes, get_runtime
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -27,6 +27,7 @@ pytest_plugins = [
     "tests.harness.http_clients",
     "tests.harness.databases",
     "tests.harness.runtimes",
+    "tests.harness.engines",
     "tests.harness.portal",
     "tests.harness.queue",
     "tests.harness.stores",
@@ -61,9 +62,9 @@ def olga(django_user_model: type[User]) -> User:
 @pytest.fixture
 def runtime() -> Iterator[MemoryRuntime]:
     """Return a new fake runtime, which tests control."""
-    get_runtime.cache_clear()
+    forget_runtimes()
     yield get_runtime()  # type: ignore[misc]
-    get_runtime.cache_clear()
+    forget_runtimes()
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,9 @@ from django.utils.timesince import timeuntil
 
 from sandboxes import blueprints, queue
 from sandboxes.actions.launch_options import validate_metadata, validate_parameters
-from sandboxes.core import capacity, disk_reserve, lifecycle, limits
+from sandboxes.core import capacity, disk_reserve, lifecycle, limits, placement
 from sandboxes.core.factory import new_sandbox
+from sandboxes.core.fleet import Fleet
 from sandboxes.core.friendly_names import friendly_name
 from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock, names
@@ -27,7 +28,6 @@ from sandboxes.lib.exceptions import (
     ValidationFailed,
 )
 from sandboxes.models import (
-    EngineStatus,
     IdempotencyKey,
     LaunchLock,
     Maintenance,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MIN_HEARTBEAT_SECONDS, MAX_HEARTBEAT_SECONDS = 30, 3600
 SHORTAGE_RETRY_DELAY = timedelta(minutes=5)
+NO_ENGINE = "No machine takes new sandboxes now. Try again in a few minutes."
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,19 @@ def _claim_or_create(
         **_validate_heartbeat(request),
         "name": validate_name(request.name) or friendly_name({row.name for row in active}),
     }
-    if blocker := limits.quota_blocker(user, own, active, status.engine, among=[blueprint]):
+    room = capacity.free_room(status.fleet)
+    if blocker := limits.quota_blocker(user, own, active, room=room, among=[blueprint]):
         raise blocker
     values["slot"] = limits.free_slot(active)
+    engines = placement.candidates(blueprint, room)
+    if not engines:
+        raise Unavailable(NO_ENGINE, clock.now() + SHORTAGE_RETRY_DELAY)
     can_claim = status.pool_is_checked and values["parameters"] == blueprint.default_parameters
-    claimed = pool_claim.claim(pool, values) if pool and can_claim else None
-    sandbox = claimed or lifecycle.create_pending(new_sandbox(blueprint, **values), user)
+    claimed = pool_claim.claim(pool, engines, values) if pool and can_claim else None
+    sandbox = claimed or lifecycle.create_pending(
+        new_sandbox(blueprint, engine=engines[0], **values), user
+    )
+    placement.note_use(status.fleet, sandbox)
     if sandbox.metadata:
         MetadataEntry.index(sandbox)
     return sandbox
@@ -242,7 +250,7 @@ def _portal_blocker(
     disk_mb = blueprint.disk_mb if blueprint else config.SANDBOX_DISK_MB
     return (
         _maintenance_blocker(status.maintenance)
-        or _shortage_blocker(status.engine, disk_mb)
+        or _engine_blocker(status.fleet, disk_mb)
         or _disk_blocker()
     )
 
@@ -255,9 +263,9 @@ def _maintenance_blocker(maintenance: Maintenance) -> Unavailable | None:
     return Unavailable(f"{text} It should end in {remaining}.", maintenance.until)
 
 
-def _shortage_blocker(engine: EngineStatus, disk_mb: int) -> Unavailable | None:
-    shortage = capacity.engine_shortage(engine, disk_mb)
-    return Unavailable(shortage, clock.now() + SHORTAGE_RETRY_DELAY) if shortage else None
+def _engine_blocker(fleet: Fleet, disk_mb: int) -> Unavailable | None:
+    reason = capacity.shortage(fleet, disk_mb) if fleet.open else NO_ENGINE
+    return Unavailable(reason, clock.now() + SHORTAGE_RETRY_DELAY) if reason else None
 
 
 def _disk_blocker() -> Unavailable | None:
@@ -274,6 +282,6 @@ def launch_blocker(user: User) -> Unavailable | QuotaExceeded | RateLimited | No
     among = [blueprint] if blueprint else []
     return (
         _portal_blocker(status, blueprint)
-        or limits.quota_blocker(user, engine=status.engine, among=among)
+        or limits.quota_blocker(user, fleet=status.fleet, among=among)
         or limits.rate_limit_blocker(user)
     )

@@ -15,7 +15,7 @@ from sandboxes import queue, runtime
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.lib import clock
-from sandboxes.models import EngineStatus, Maintenance, SweepStatus
+from sandboxes.models import Engine, Maintenance, SweepStatus
 from sandboxes.operators.audit import AuditActor
 from sandboxes.reaper import tasks as reaper_tasks
 from sandboxes.representations import display
@@ -78,11 +78,11 @@ class MaintenanceAdmin(PortalAdmin):
 
     @admin.display(description="Engine")
     def engine(self, row: Maintenance) -> str:  # noqa: ARG002 - another table
-        return EngineStatus.current().engine
+        return Engine.default().version
 
     @admin.display(description="Disk limits enforced", boolean=True)
     def disk_quota_enforced(self, row: Maintenance) -> bool | None:  # noqa: ARG002 - another table
-        return EngineStatus.current().disk_quota_enforced
+        return Engine.default().disk_quota_enforced
 
     @admin.display(description="Isolation")
     def isolation(self, row: Maintenance) -> str:  # noqa: ARG002 - the same for the whole portal

@@ -23,7 +23,7 @@ from sandboxes.admin.monitor import MonitorMixin
 from sandboxes.admin.sandbox_actions import ACTIONS
 from sandboxes.admin.search import BlueprintFilter, search_events, search_sandboxes
 from sandboxes.blueprints.parameters import variable_texts
-from sandboxes.models import EngineStatus, Event, Extension, Sandbox
+from sandboxes.models import Event, Extension, Sandbox
 from sandboxes.operators import audit
 from sandboxes.operators.alerts import admin_time
 from sandboxes.representations import display
@@ -170,7 +170,7 @@ class SandboxAdmin(MonitorMixin, ReadOnlyAdminMixin, PortalAdmin):
         return format_pairs({name: url for name, url in display.endpoints(row).items() if url})
 
     def limits(self, row: Sandbox) -> str:
-        enforced = EngineStatus.current().disk_quota_enforced
+        enforced = row.engine.disk_quota_enforced
         how = "hard limit" if enforced else "soft limit"
         return f"{row.memory_mb} MB memory, {row.cpus:g} CPU, {row.disk_mb} MB disk ({how})"
 

@@ -1,4 +1,4 @@
-"""How many sandboxes the whole portal can run, and how many the warm pool may hold.
+"""How many sandboxes the engines can run, and how many the warm pool may hold.
 
 Each sandbox is promised its own memory, so a large one takes the room of several small ones.
 """
@@ -6,14 +6,17 @@ Each sandbox is promised its own memory, so a large one takes the room of severa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Any
 
 from django.db.models import Count, Sum
 
-from sandboxes.models import EngineStatus, Sandbox
+from sandboxes.core.fleet import Fleet
+from sandboxes.models import Engine, Sandbox
 from sandboxes.models.runtime_settings import config
+from sandboxes.models.sandbox import IS_REQUESTED
 from sandboxes.runtime.host_resources import available_memory
 
 SUBNET_ADDRESSES = 16
@@ -23,8 +26,8 @@ RESERVED_MEMORY_MB = 1024
 
 
 @dataclass(frozen=True)
-class Room:
-    """What further sandboxes may take; either may be below zero after a limit was lowered."""
+class EngineRoom:
+    """What further sandboxes may take on one engine; below zero after a limit was lowered."""
 
     sandboxes: int
     memory_mb: float
@@ -37,51 +40,119 @@ class Room:
         by_memory = self.memory_mb // memory_mb if self.memory_mb < inf and memory_mb else inf
         return int(max(0 if self.taken else 1, min(self.sandboxes, by_memory), 0))
 
-    def without(self, memory_mb: Iterable[int]) -> Room:
+
+@dataclass(frozen=True)
+class Room:
+    """What further sandboxes may take on the engines that get new ones."""
+
+    fleet: Fleet
+    engines: Mapping[str, EngineRoom]
+    """By the engine's name."""
+    sandboxes: int
+    """For all engines together; below zero after a limit was lowered."""
+    taken: int = 0
+    """Number of sandboxes on all engines, also on those that get no new ones."""
+    promised_mb: Mapping[str, int] = field(default_factory=dict)
+    """What all sandboxes of each engine were promised, those of the warm pool included."""
+
+    def for_sandboxes(self, memory_mb: int) -> int:
+        """Return how many further sandboxes with this much memory there is room for."""
+        found = sum(room.for_sandboxes(memory_mb) for room in self.engines.values())
+        return min(found, max(self.sandboxes, 0 if self.taken else 1))
+
+    def engines_for(self, memory_mb: int) -> set[str]:
+        """Return the engines with room for a sandbox with this much memory."""
+        return {name for name, room in self.engines.items() if room.for_sandboxes(memory_mb)}
+
+    def among(self, engines: Iterable[Engine]) -> Room:
+        """Return the room on these engines alone."""
+        names = {engine.name for engine in engines}
+        chosen = {name: room for name, room in self.engines.items() if name in names}
+        return replace(self, engines=chosen)
+
+    def unpromised_mb(self, engine: Engine) -> float:
+        """Return the memory of an engine that none of its sandboxes was promised."""
+        return usable_memory(engine) - self.promised_mb.get(engine.name, 0)
+
+    def without(self, memory_mb: Collection[int]) -> Room:
         """Return the room that further sandboxes with this much memory leave."""
-        sizes = list(memory_mb)
-        return Room(
-            self.sandboxes - len(sizes), self.memory_mb - sum(sizes), self.taken + len(sizes)
-        )
+        room = self
+        for size in memory_mb:
+            rooms = room.engines
+            largest = max(rooms, key=lambda name: rooms[name].memory_mb, default="")
+            room = room._changed(largest, -1, -size)
+        return room
 
     def after(self, ended: Sandbox) -> Room:
         """Return the room after a sandbox has ended."""
-        return replace(
-            self,
-            sandboxes=self.sandboxes + 1,
-            memory_mb=self.memory_mb + ended.memory_mb,
-            taken=self.taken - 1,
-        )
+        return self._changed(ended.engine_name, 1, ended.memory_mb)
+
+    def _changed(self, engine: str, sandboxes: int, memory_mb: int) -> Room:
+        rooms = dict(self.engines)
+        if room := rooms.get(engine):
+            rooms[engine] = EngineRoom(
+                room.sandboxes + sandboxes, room.memory_mb + memory_mb, room.taken - sandboxes
+            )
+        total, taken = self.sandboxes + sandboxes, self.taken - sandboxes
+        return replace(self, engines=rooms, sandboxes=total, taken=taken)
 
 
-NO_ROOM = Room(0, 0, taken=1)
+NO_ROOM = Room(Fleet([]), {}, 0, taken=1)
 
 
-def total_room(engine: EngineStatus) -> Room:
-    """Return the room of a portal without sandboxes: as configured, or what the engine allows.
+def usable_memory(engine: Engine) -> float:
+    """Return the memory in MB that may be promised to sandboxes of an engine.
 
-    Until a sweep has recorded the engine's memory, the memory of this machine counts.
+    Until a sweep has recorded the memory of the default engine, that of this machine counts.
     """
-    if config.SANDBOX_MAX_SITE:
-        return Room(int(config.SANDBOX_MAX_SITE), inf)
     memory_mb = engine.memory_mb or _memory_of_this_machine()
-    usable_mb = (memory_mb - RESERVED_MEMORY_MB) * config.SANDBOX_MEMORY_OVERCOMMIT
-    return Room(config.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES, usable_mb)
+    return float((memory_mb - RESERVED_MEMORY_MB) * config.SANDBOX_MEMORY_OVERCOMMIT)
 
 
-def free_room(engine: EngineStatus) -> Room:
+def total_room(fleet: Fleet) -> Room:
+    """Return the room of a portal without sandboxes: as configured, or what engines allow."""
+    return _room(fleet, {})
+
+
+def free_room(fleet: Fleet) -> Room:
     """Return the room that requested sandboxes leave. The warm pool makes way for them."""
-    requested = Sandbox.objects.live().requested()
-    found = requested.aggregate(number=Count("pk"), memory_mb=Sum("memory_mb", default=0))
-    total = total_room(engine)
+    rows = Sandbox.objects.live().values("engine_id").order_by()
+    found = rows.annotate(
+        taken=Count("pk", filter=IS_REQUESTED),
+        requested_mb=Sum("memory_mb", filter=IS_REQUESTED, default=0),
+        promised_mb=Sum("memory_mb"),
+    )
+    return _room(fleet, {row["engine_id"]: row for row in found})
+
+
+def _room(fleet: Fleet, found: Mapping[str, Mapping[str, Any]]) -> Room:
+    taken = sum(row["taken"] for row in found.values())
+    most = int(config.SANDBOX_MAX_SITE)
+    subnets = config.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES
+    rooms = {}
+    for engine in fleet.open:
+        here = found.get(engine.name, {"taken": 0, "requested_mb": 0})
+        rooms[engine.name] = (
+            EngineRoom(most - taken, inf, here["taken"])
+            if most
+            else EngineRoom(
+                subnets - here["taken"],
+                usable_memory(engine) - here["requested_mb"],
+                here["taken"],
+            )
+        )
     return Room(
-        total.sandboxes - found["number"], total.memory_mb - found["memory_mb"], found["number"]
+        fleet,
+        rooms,
+        most - taken if most else sum(room.sandboxes for room in rooms.values()),
+        taken,
+        {name: row["promised_mb"] for name, row in found.items()},
     )
 
 
-def site_limit(engine: EngineStatus) -> int:
+def site_limit(fleet: Fleet) -> int:
     """Return how many sandboxes with the default limits this portal may run."""
-    return total_room(engine).for_sandboxes(config.SANDBOX_MEMORY_MB)
+    return total_room(fleet).for_sandboxes(config.SANDBOX_MEMORY_MB)
 
 
 def _memory_of_this_machine() -> int:
@@ -89,7 +160,16 @@ def _memory_of_this_machine() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
-def engine_shortage(engine: EngineStatus, disk_mb: int) -> str:
+def shortage(fleet: Fleet, disk_mb: int) -> str:
+    """Return the resource that all engines lack for a sandbox with this disk limit.
+
+    Empty if one of them lacks none.
+    """
+    found = [engine_shortage(engine, disk_mb) for engine in fleet.open]
+    return found[0] if found and all(found) else ""
+
+
+def engine_shortage(engine: Engine, disk_mb: int) -> str:
     """Return the resource that the engine's host lacks for a sandbox with this disk limit.
 
     Empty if it lacks none.
@@ -105,9 +185,9 @@ def engine_shortage(engine: EngineStatus, disk_mb: int) -> str:
     return ""
 
 
-def pool_room(engine: EngineStatus) -> Room:
+def pool_room(fleet: Fleet) -> Room:
     """Return the room that the warm pool may take without displacing requested sandboxes."""
     available = available_memory()
     if available is not None and available < RESERVED_MEMORY_MB:
         return NO_ROOM
-    return free_room(engine)
+    return free_room(fleet)

@@ -12,13 +12,13 @@ from django.db.models import Q
 
 from sandboxes.blueprints import Blueprint
 from sandboxes.blueprints.limits import Limits as BlueprintLimits
-from sandboxes.core import capacity
+from sandboxes.core import capacity, placement
+from sandboxes.core.fleet import Fleet
 from sandboxes.core.leases import is_leased
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded, RateLimited
 from sandboxes.models import (
     COUNTED_STATES,
-    EngineStatus,
     LimitOverride,
     Sandbox,
     State,
@@ -131,22 +131,23 @@ def quota_blocker(
     user: User,
     own: Limits | None = None,
     mine: list[Sandbox] | None = None,
-    engine: EngineStatus | None = None,
+    fleet: Fleet | None = None,
     *,
+    room: capacity.Room | None = None,
     among: Collection[Blueprint] = (),
 ) -> QuotaExceeded | None:
     """Return the quota that keeps the user from launching any of these blueprints now, or None.
 
     Of several quotas, it is the one that ends first. Without blueprints, a sandbox with the default
-    limits is meant. Callers that have read the user's limits and active sandboxes, or the engine's
-    status, pass them on.
+    limits is meant. Callers that have read the user's limits and active sandboxes, the engines, or
+    their room, pass them on.
     """
     now, limit = clock.now(), (own or get_limits(user)).max_active
     mine = list(user.sandboxes.active()) if mine is None else mine
     if len(mine) >= limit:
         first = next_slot_freed_by(mine, limit, now)
         return _quota_exceeded("user", limit, mine, user, first)
-    room = capacity.free_room(engine or EngineStatus.current())
+    room = room or capacity.free_room(fleet or Fleet.read())
     blockers = [
         _blueprint_blocker(user, blueprint, mine) or _site_blocker(user, blueprint, room)
         for blueprint in among or (None,)
@@ -172,10 +173,11 @@ def _site_blocker(
     user: User, blueprint: Blueprint | None, room: capacity.Room
 ) -> QuotaExceeded | None:
     memory_mb = blueprint.memory_mb if blueprint else config.SANDBOX_MEMORY_MB
-    if room.for_sandboxes(memory_mb):
+    own = room.among(placement.eligible(room.fleet, blueprint)) if blueprint else room
+    if own.for_sandboxes(memory_mb):
         return None
     requested = list(Sandbox.objects.live().requested())
-    first = _first_to_make_room(requested, room, memory_mb)
+    first = _first_to_make_room(requested, own, memory_mb)
     # Smaller sandboxes may still be launched.
     title = blueprint.title if blueprint and room.for_sandboxes(config.SANDBOX_MEMORY_MB) else ""
     limit = room.taken + min(0, room.sandboxes)

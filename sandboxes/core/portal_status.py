@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.db.models import Subquery
 
+from sandboxes.core.fleet import Fleet
 from sandboxes.lib import clock
-from sandboxes.models import EngineStatus, Maintenance, SweepStatus
+from sandboxes.models import Engine, Maintenance, SweepStatus
 
 STARTED_AT = clock.now()
 """When this process was started."""
@@ -17,10 +18,10 @@ STARTED_AT = clock.now()
 
 @dataclass(frozen=True)
 class PortalStatus:
-    """Maintenance mode, engine status, and what the last sweep found, read together."""
+    """Maintenance mode, the engines, and what the last sweep found, read together."""
 
     maintenance: Maintenance
-    engine: EngineStatus
+    fleet: Fleet
     engine_reachable: bool
     last_sweep_at: datetime | None
 
@@ -40,21 +41,21 @@ class PortalStatus:
         """Read the current status, with one query once all rows exist."""
         maintenance = Maintenance.objects.filter(pk=1)
         sweep = SweepStatus.objects.filter(pk=1)
-        engine = (
-            EngineStatus.objects.filter(pk=1)
-            .annotate(
+        engines: list[Any] = list(
+            Engine.objects.present().annotate(
                 maintenance_until=Subquery(maintenance.values("until")),
                 maintenance_message=Subquery(maintenance.values("message")),
                 reachable=Subquery(sweep.values("engine_reachable")),
                 swept_at=Subquery(sweep.values("last_sweep_at")),
             )
-            .first()
         )
-        if engine is None:
+        fleet = Fleet.of(engines)
+        if not engines:
             last = SweepStatus.current()
-            status = Maintenance.current(), EngineStatus.current()
-            return cls(*status, last.engine_reachable, last.last_sweep_at)
-        until, message = engine.maintenance_until, engine.maintenance_message
-        reachable = engine.reachable is not False
-        maintenance_now = Maintenance(until=until, message=message or "")
-        return cls(maintenance_now, engine, reachable, engine.swept_at)
+            return cls(Maintenance.current(), fleet, last.engine_reachable, last.last_sweep_at)
+        first = engines[0]
+        until, message = first.maintenance_until, first.maintenance_message
+        reachable = first.reachable is not False
+        return cls(
+            Maintenance(until=until, message=message or ""), fleet, reachable, first.swept_at
+        )

@@ -33,13 +33,13 @@ def reserve(sandbox: Sandbox, published: Mapping[str, Sequence[int]]) -> HostPor
         missing = [key for key in wanted if key not in reserved]
         if not missing:
             return _by_service(reserved)
-        free = _free_ports(sandbox.pk)
+        free = _free_ports(sandbox)
         rows = [
             ReservedPort(
                 sandbox=sandbox,
                 service=service,
                 target=target,
-                address=settings.SANDBOX_BIND_ADDRESS,
+                address=sandbox.engine.published_on,
                 port=port,
             )
             # Not strict: there are more free ports than missing ones, or too few.
@@ -63,7 +63,7 @@ def replace(sandbox: Sandbox, service: str, published: Mapping[str, Sequence[int
     with transaction.atomic():
         former = ReservedPort.objects.filter(sandbox=sandbox, service=service)
         unusable = set(former.values_list("port", flat=True))
-        free = (port for port in _free_ports(sandbox.pk) if port not in unusable)
+        free = (port for port in _free_ports(sandbox) if port not in unusable)
         for row in former:
             if (port := next(free, None)) is None:
                 raise CapacityExhausted("All ports for sandboxes are in use.")
@@ -90,16 +90,16 @@ def _by_service(reserved: Mapping[tuple[str, int], int]) -> HostPorts:
     return dict(found)
 
 
-def _free_ports(number: int) -> Iterator[int]:
+def _free_ports(sandbox: Sandbox) -> Iterator[int]:
     """Yield all ports that no sandbox has, those whose turn it is first."""
     ports = settings.SANDBOX_PORTS or HOST_PORTS
-    rows = ReservedPort.objects.filter(address=settings.SANDBOX_BIND_ADDRESS)
+    rows = ReservedPort.objects.filter(address=sandbox.engine.published_on)
     taken = set(rows.values_list("port", flat=True))
     own_turn, rest = range(PORTS_PER_SANDBOX), range(PORTS_PER_SANDBOX, len(ports))
     # After its own turn, half a round away: those ports were in use as long ago as possible.
     half = len(ports) // 2
     for position in chain(own_turn, (each + half for each in rest), rest):
-        port = candidate(ports, settings.SANDBOX_INSTANCE, number, position)
+        port = candidate(ports, settings.SANDBOX_INSTANCE, sandbox.pk, position)
         if port not in taken:
             taken.add(port)
             yield port

@@ -15,10 +15,11 @@ from django.db.models import Q
 from sandboxes import blueprints
 from sandboxes.blueprints import Blueprint
 from sandboxes.core import capacity
+from sandboxes.core.fleet import Fleet
 from sandboxes.doctor.engine import connection as engine
 from sandboxes.doctor.findings import Finding, Findings, error, ok, warning
 from sandboxes.lib import clock
-from sandboxes.models import EngineStatus, Event, Sandbox
+from sandboxes.models import Engine, Event, Sandbox
 from sandboxes.runtime import get_runtime
 from sandboxes.runtime.docker.engine_info import read_engine_info
 from sandboxes.runtime.host_resources import MEMINFO, disk_space
@@ -75,7 +76,7 @@ def large_blueprints(known: Iterable[Blueprint], free: int | None) -> Findings:
 def memory() -> Findings:
     facts = _memory_mb()
     yield enough_memory(
-        facts["MemTotal"], facts["MemAvailable"], capacity.site_limit(EngineStatus())
+        facts["MemTotal"], facts["MemAvailable"], capacity.site_limit(Fleet([Engine()]))
     )
 
 

@@ -16,6 +16,7 @@ from sandboxes import blueprints
 from sandboxes.gateway import access, certificate, names
 from sandboxes.gateway.names import Protocol
 from sandboxes.models import ReservedPort, Sandbox, State
+from sandboxes.models.engine import DEFAULT_ENGINE
 from sandboxes.runtime.probing import probe_host
 
 ROUTED_STATES = (State.PROVISIONING, State.POOLED, State.RUNNING)
@@ -51,24 +52,27 @@ def current() -> list[Route]:
         "sandbox__public_id",
         "sandbox__blueprint",
         "sandbox__blueprint_version_id",
+        "sandbox__engine_id",
         "service",
         "target",
+        "address",
         "port",
     )
     # By the digest, which is the foreign key; its stubs have the type of the primary key.
-    rows = cast("Iterable[tuple[str, str, str | None, str, int, int]]", selected)
+    rows = cast("Iterable[tuple[str, str, str | None, str, str, int, str, int]]", selected)
     upstream = blueprints.url_host(
         settings.SANDBOX_GATEWAY_UPSTREAM
         or probe_host(settings.SANDBOX_BIND_ADDRESS, settings.DOCKER_HOST)
     )
     known: dict[tuple[str, str | None], Endpoints] = {}
     found = []
-    for public_id, blueprint, version, service, target, port in rows:
+    for public_id, blueprint, version, engine, service, target, address, port in rows:
         if (blueprint, version) not in known:
             known[blueprint, version] = _endpoints(blueprint, version)
         for name, protocol, owner_only in known[blueprint, version].get((service, target), ()):
             label = names.label(public_id, name)
-            found.append(Route(label, protocol, f"{upstream}:{port}", owner_only))
+            host = upstream if engine == DEFAULT_ENGINE else blueprints.url_host(address)
+            found.append(Route(label, protocol, f"{host}:{port}", owner_only))
     return sorted(found)
 
 

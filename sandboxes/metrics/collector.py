@@ -20,12 +20,13 @@ from prometheus_client.registry import Collector
 
 from sandboxes import blueprints
 from sandboxes.core import capacity
+from sandboxes.core.fleet import Fleet
 from sandboxes.gateway import certificate
 from sandboxes.lib import clock
 from sandboxes.metrics import dependencies, outcomes
 from sandboxes.models import (
     EndReason,
-    EngineStatus,
+    Engine,
     Funding,
     Maintenance,
     OutcomeCount,
@@ -51,7 +52,7 @@ class PortalCollector(Collector):
         yield _gauge(
             "site_limit",
             "Maximum number of sandboxes of this portal.",
-            capacity.site_limit(EngineStatus.current()),
+            capacity.site_limit(Fleet.read()),
         )
         stuck = Sandbox.objects.live().exclude(removal_error="").count()
         yield _gauge("removals_failing", "Sandboxes whose removal failed and is retried.", stuck)
@@ -64,7 +65,7 @@ class PortalCollector(Collector):
         yield from _reaper(SweepStatus.current())
         in_maintenance = Maintenance.current().is_active
         yield _gauge("maintenance", "1 while the portal is in maintenance.", in_maintenance)
-        yield from _engine(EngineStatus.current())
+        yield from _engine(Engine.default())
         yield from _gateway()
 
 
@@ -167,7 +168,7 @@ def _reaper(status: SweepStatus) -> Iterable[Metric]:
     yield _gauge("engine_up", "1 if the last sweep reached the engine.", not away)
 
 
-def _engine(engine: EngineStatus) -> Iterable[Metric]:
+def _engine(engine: Engine) -> Iterable[Metric]:
     """Return metrics of the engine; unknown ones are left out."""
     total = config.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
     yield _gauge("subnets", "Number of subnets for sandboxes.", total)

@@ -12,6 +12,7 @@ from sandboxes.models.accounts.limit_override import LimitOverride
 from sandboxes.models.accounts.preferences import Preferences
 from sandboxes.models.audit_entry import AuditEntry, AuditIsAppendOnly
 from sandboxes.models.blueprint_version import BlueprintVersion
+from sandboxes.models.engine import Engine, EngineState
 from sandboxes.models.enums import (
     COUNTED_STATES,
     FAILURE_REASONS,
@@ -38,7 +39,7 @@ from sandboxes.models.reserved_port import ReservedPort
 from sandboxes.models.runtime_settings import RuntimeSettings
 from sandboxes.models.sandbox import Sandbox
 from sandboxes.models.sandbox_warning import SandboxWarning
-from sandboxes.models.status import EngineStatus, FundingStatus, SweepStatus, WorkerStatus
+from sandboxes.models.status import FundingStatus, SweepStatus, WorkerStatus
 from sandboxes.models.usage_sample import UsageSample
 from sandboxes.models.webhook import (
     DeliveryStatus,
@@ -66,7 +67,8 @@ __all__ = [
     "DeviceAuthorization",
     "DisabledReason",
     "EndReason",
-    "EngineStatus",
+    "Engine",
+    "EngineState",
     "Event",
     "EventKind",
     "EventType",

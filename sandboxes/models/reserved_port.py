@@ -25,7 +25,7 @@ class ReservedPort(models.Model):
     target = models.PositiveIntegerField(validators=[MaxValueValidator(MAX_PORT)])
     """The port of the service."""
     address = models.GenericIPAddressField()
-    """The address on which the host publishes it: `SANDBOX_BIND_ADDRESS`."""
+    """The address on which its engine publishes it (`Engine.published_on`)."""
     port = models.PositiveIntegerField(validators=[MaxValueValidator(MAX_PORT)])
     """The port of the host."""
 

@@ -16,6 +16,7 @@ from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
 from sandboxes.models.abstract.claims import ClaimQuerySet
 from sandboxes.models.blueprint_version import BlueprintVersion
+from sandboxes.models.engine import DEFAULT_ENGINE, Engine
 from sandboxes.models.enums import (
     COUNTED_STATES,
     NON_TERMINAL,
@@ -27,6 +28,8 @@ from sandboxes.models.enums import (
     State,
 )
 
+IS_REQUESTED = ~Q(from_pool=True, owner=None)
+"""The condition that a user requested the sandbox, so that it isn't one of the pool."""
 ID_ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -51,7 +54,7 @@ class SandboxQuerySet(ClaimQuerySet["Sandbox"]):
 
     def requested(self) -> SandboxQuerySet:
         """Return sandboxes that users requested, without those of the pool."""
-        return self.exclude(from_pool=True, owner=None)
+        return self.filter(IS_REQUESTED)
 
     def live(self) -> SandboxQuerySet:
         # The condition on the time is redundant, but selects the small partial index.
@@ -122,6 +125,16 @@ class Sandbox(models.Model):
         db_index=False,  # `sandbox_by_version` replaces it and a second index for LIKE.
     )
     """The version that it was launched from; None if no version had been prepared yet."""
+    engine = models.ForeignKey(
+        Engine,
+        on_delete=models.PROTECT,
+        default=DEFAULT_ENGINE,
+        db_default=Value(DEFAULT_ENGINE),
+        related_name="sandboxes",
+        editable=False,
+        db_index=False,  # Live ones are few, and found by `sandbox_live`.
+    )
+    """The engine on which it is placed, before the engine is called."""
     state = models.CharField(max_length=12, choices=State, default=State.PENDING, editable=False)
     slot = models.PositiveSmallIntegerField(null=True, editable=False)
     """Number of the owner's slot while active; unique, so that a bug can't exceed the limit."""
@@ -271,6 +284,11 @@ class Sandbox(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.public_id
+
+    @property
+    def engine_name(self) -> str:
+        """The name of its engine, without a query."""
+        return str(self.engine_id)
 
     @property
     def is_active(self) -> bool:

@@ -14,13 +14,13 @@ from functools import cached_property
 from math import inf
 
 from sandboxes.core import capacity
+from sandboxes.core.fleet import Fleet
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
 from sandboxes.metrics.health import SWEEP_OVERDUE_AFTER
 from sandboxes.models import (
     NON_TERMINAL,
     AuditEntry,
-    EngineStatus,
     Maintenance,
     OutcomeCount,
     Pool,
@@ -134,7 +134,8 @@ class OperatorOverview:
     def __init__(self) -> None:
         self.now = clock.now()
         self.maintenance = Maintenance.current()
-        self.engine = EngineStatus.current()
+        self.fleet = Fleet.read()
+        self.engine = self.fleet.engines[0]
         self.sweep = SweepStatus.current()
         self.worker = WorkerStatus.read()
 
@@ -157,9 +158,9 @@ class OperatorOverview:
     @cached_property
     def gauges(self) -> list[CapacityGauge]:
         pool = [row for row in self.live if row.from_pool and row.owner_id is None]
-        requested, slots = len(self.live) - len(pool), capacity.site_limit(self.engine)
+        requested, slots = len(self.live) - len(pool), capacity.site_limit(self.fleet)
         committed = sum(row.memory_mb for row in self.live)
-        memory = self.engine.memory_mb
+        memory = self.fleet.total("memory_mb")
         wanted = sum(row.target_size for row in self.pools)
         ready = sum(row.state == State.POOLED for row in pool)
         return [
@@ -177,7 +178,7 @@ class OperatorOverview:
 
     @cached_property
     def disk(self) -> CapacityGauge:
-        total, free = self.engine.disk_total_mb, self.engine.disk_free_mb
+        total, free = self.fleet.total("disk_total_mb"), self.fleet.total("disk_free_mb")
         if total is None or free is None:
             return CapacityGauge("engine disk", 0, None, "MB")
         return CapacityGauge("engine disk", total - free, total, "MB")
@@ -185,7 +186,8 @@ class OperatorOverview:
     @cached_property
     def subnets(self) -> CapacityGauge:
         total = config.SANDBOX_SUBNETS.num_addresses // capacity.SUBNET_ADDRESSES
-        taken = self.engine.subnets_taken
+        total *= len(self.fleet.engines)
+        taken = self.fleet.total("subnets_taken")
         return CapacityGauge("subnets", taken or 0, None if taken is None else total)
 
     @cached_property
@@ -214,6 +216,14 @@ class OperatorOverview:
         """Time since a worker last reported; None if no worker ever did."""
         last = self.worker.last_heartbeat_at
         return self.now - last if last else None
+
+    @property
+    def engine_versions(self) -> str:
+        """Name and version of the engine, or of all engines with their states."""
+        engines = self.fleet.engines
+        if len(engines) == 1:
+            return engines[0].version
+        return ", ".join(f"{one} ({one.state}): {one.version or 'unknown'}" for one in engines)
 
     @property
     def is_engine_unreachable(self) -> bool:

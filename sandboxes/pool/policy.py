@@ -17,9 +17,10 @@ from django.conf import settings
 from django.utils.timesince import timesince
 
 from sandboxes import blueprints
-from sandboxes.core import capacity
+from sandboxes.core import capacity, placement
+from sandboxes.core.fleet import Fleet
 from sandboxes.lib import clock
-from sandboxes.models import EngineStatus, Funding, Maintenance, Pool, Sandbox, State
+from sandboxes.models import Funding, Maintenance, Pool, Sandbox, State
 from sandboxes.models.abstract.claims import LONGEST_LEASE
 
 if TYPE_CHECKING:
@@ -51,32 +52,38 @@ def preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
     return row.state != State.POOLED, row.funding != Funding.FUNDED, row.created_at, row.pk
 
 
-def plan_pools() -> list[PoolPlan]:
+def plan_pools(fleet: Fleet) -> list[PoolPlan]:
     """Plan all pools within the capacity that launches by users leave."""
-    now, engine = clock.now(), EngineStatus.current()
-    room = capacity.NO_ROOM if Maintenance.current().is_active else capacity.pool_room(engine)
+    room = capacity.NO_ROOM if Maintenance.current().is_active else capacity.pool_room(fleet)
     stock = sorted(Sandbox.objects.for_pool(), key=preference)
     plans = []
     for pool in pools():
         rows = [row for row in stock if row.blueprint == pool.blueprint]
         blueprint = blueprints.available().get(pool.blueprint)
-        size = min(pool.target_size, _most(blueprint, room, engine)) if blueprint else 0
-        plans.append(_plan_pool(pool, rows, size, now))
+        size = min(pool.target_size, _most(blueprint, room)) if blueprint else 0
+        plans.append(_plan_pool(pool, rows, size, fleet))
         if blueprint:
             room = room.without([blueprint.memory_mb] * size)
     return plans
 
 
-def _most(blueprint: Blueprint, room: capacity.Room, engine: EngineStatus) -> int:
+def _most(blueprint: Blueprint, room: capacity.Room) -> int:
     """Return how many sandboxes of a blueprint the pool may hold."""
-    if capacity.engine_shortage(engine, blueprint.disk_mb):
-        return 0
-    return room.for_sandboxes(blueprint.memory_mb)
+    engines = placement.candidates(blueprint, room)
+    return room.among(engines).for_sandboxes(blueprint.memory_mb)
 
 
-def _plan_pool(pool: Pool, rows: Iterable[Sandbox], target: int, now: datetime) -> PoolPlan:
-    reasons = {row: staleness_reason(row, pool, now) for row in rows}
-    fresh = [row for row, reason in reasons.items() if not reason]
+def _plan_pool(pool: Pool, rows: Iterable[Sandbox], target: int, fleet: Fleet) -> PoolPlan:
+    now, usable = clock.now(), {engine.name for engine in fleet.open}
+    draining = {engine.name for engine in fleet.engines if engine.draining_since}
+    reasons = {
+        row: "Its engine is being drained."
+        if row.engine_id in draining
+        else staleness_reason(row, pool, now)
+        for row in rows
+    }
+    # Those of an engine that is away may come back with it.
+    fresh = [row for row, reason in reasons.items() if not reason and row.engine_id in usable]
     retire = [(row, reason) for row, reason in reasons.items() if reason]
     retire += [(row, "The pool is smaller now.") for row in fresh[target:]]
     return PoolPlan(pool, retire, 0 if _is_backing_off(pool, now) else max(0, target - len(fresh)))

@@ -13,7 +13,8 @@ import structlog
 from django.db import transaction
 
 from sandboxes import blueprints
-from sandboxes.core import factory, launch_queue, lifecycle
+from sandboxes.core import capacity, factory, launch_queue, lifecycle, placement
+from sandboxes.core.fleet import Fleet
 from sandboxes.lib import clock
 from sandboxes.lib.backoff import Backoff
 from sandboxes.models import EndReason, LaunchLock, Pool, Sandbox, State
@@ -60,7 +61,7 @@ def _notice_changes() -> None:
 @transaction.atomic
 def _retire() -> list[Sandbox]:
     LaunchLock.acquire()
-    stale = [entry for plan in policy.plan_pools() for entry in plan.retire]
+    stale = [entry for plan in policy.plan_pools(Fleet.read()) for entry in plan.retire]
     return [row for row, reason in stale if lifecycle.begin_destroy(row, EndReason.RETIRED, reason)]
 
 
@@ -71,13 +72,17 @@ def _start_one() -> Sandbox | None:
     unfinished = Sandbox.objects.for_pool().exclude(state=State.POOLED)
     if launch_queue.waiting_launches().exists() or unfinished.exists():
         return None
-    pool = next((plan.pool for plan in policy.plan_pools() if plan.missing), None)
+    pool = next((plan.pool for plan in policy.plan_pools(Fleet.read()) if plan.missing), None)
     if pool is None:
         return None
-    blueprint = blueprints.load(pool.blueprint)
-    return lifecycle.create_pending(
-        factory.new_sandbox(blueprint, from_pool=True, spec_version=pool.version), None
-    )
+    blueprint, fleet = blueprints.load(pool.blueprint), Fleet.read()
+    engines = placement.candidates(blueprint, capacity.free_room(fleet))
+    if not engines:
+        return None
+    chosen = {"engine": engines[0], "from_pool": True, "spec_version": pool.version}
+    row = lifecycle.create_pending(factory.new_sandbox(blueprint, **chosen), None)
+    placement.note_use(fleet, row)
+    return row
 
 
 def _record_outcome(row: Sandbox) -> None:
@@ -92,14 +97,14 @@ def _record_outcome(row: Sandbox) -> None:
         log.warning("pool_backs_off", blueprint=row.blueprint, error=row.end_message)
 
 
-def refresh_versions() -> None:
+def refresh_versions(fleet: Fleet | None = None) -> None:
     """Store the current version of each pool, and which versions lack images.
 
     Raises RuntimeFailure.
     """
     available = blueprints.available()
     names = {image for one in available.values() for image in one.image_references}
-    images = record_missing_images(names)
+    images = record_missing_images(names, fleet)
     for pool in policy.pools():
         blueprint = available.get(pool.blueprint)
         version = policy.spec_version(blueprint, images) if blueprint else ""

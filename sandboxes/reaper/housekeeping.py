@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +12,12 @@ from django.db.models import QuerySet
 from sandboxes import queue
 from sandboxes.accounts import sessions
 from sandboxes.accounts import tasks as account_tasks
+from sandboxes.core.fleet import Fleet
 from sandboxes.lib import clock
 from sandboxes.models import (
     AccountMail,
     DeviceAuthorization,
-    EngineStatus,
+    Engine,
     Event,
     IdempotencyKey,
     Invitation,
@@ -26,12 +27,13 @@ from sandboxes.models import (
     UsageSample,
     WebhookDelivery,
 )
+from sandboxes.models.engine import described_by
 from sandboxes.models.idempotency_key import IDEMPOTENCY_KEY_RETENTION
 from sandboxes.models.runtime_settings import config
 from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.pool import policy, reconcile
 from sandboxes.pool import tasks as pool_tasks
-from sandboxes.runtime import get_runtime
+from sandboxes.runtime import ask_engines, get_runtime
 from sandboxes.webhooks import tasks as webhook_tasks
 from sandboxes.webhooks.endpoints import prune_deliveries
 from sandboxes.worker import funding
@@ -40,6 +42,8 @@ from sandboxes.worker import tasks as worker_tasks
 USAGE_SAMPLE_RETENTION = timedelta(days=7)
 MAX_NAMED_ORPHANS = 20
 MAX_ERROR_LENGTH = 2000
+ENGINE_SECONDS = 10.0
+"""Time for each of several engines to describe itself or list its images."""
 PRUNE_BATCH_SIZE = 500
 """Rows of each kind per sweep; one sweep a minute can delete 720,000 a day."""
 
@@ -65,10 +69,10 @@ def requeue_funding() -> None:
         queue.enqueue(worker_tasks.fund)
 
 
-def request_pool_reconcile() -> None:
+def request_pool_reconcile(fleet: Fleet) -> None:
     """Send a task if a pool differs from its target. Raises RuntimeFailure."""
-    reconcile.refresh_versions()
-    if any(plan.retire or plan.missing for plan in policy.plan_pools()):
+    reconcile.refresh_versions(fleet)
+    if any(plan.retire or plan.missing for plan in policy.plan_pools(fleet)):
         queue.enqueue(pool_tasks.reconcile_pools)
 
 
@@ -101,17 +105,22 @@ def _delete_batch(old: QuerySet[Any]) -> list[Any]:
     return keys
 
 
-def record_engine_status() -> None:
-    """Store the capabilities of the engine for the pages. Raises RuntimeFailure."""
-    capabilities = get_runtime().capabilities()
-    engine = f"{capabilities.name} {capabilities.version}"[:60]
-    values = {
-        "engine": engine,
-        "disk_quota_enforced": capabilities.hard_disk_limit,
-        "memory_mb": capabilities.memory_mb,
-        **asdict(capabilities.resources),
-    }
-    EngineStatus.store(**values)
+def record_engines(answered: Collection[Engine]) -> None:
+    """Store the capabilities of engines for the pages and placement. Raises RuntimeFailure."""
+    calls = {one.name: get_runtime(one.connection).capabilities for one in answered}
+    found, failures = ask_engines(calls, ENGINE_SECONDS)
+    for engine in answered:
+        if engine.name in found:
+            engine.store(**described_by(found[engine.name]), away_since=None)
+    for failure in failures.values():
+        raise failure
+
+
+def record_away(engines: Iterable[Engine]) -> None:
+    """Record since when engines don't answer."""
+    for engine in engines:
+        if engine.away_since is None:
+            engine.store(away_since=clock.now())
 
 
 def record_heartbeat(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap, defaultdict
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from django.db.models import F
@@ -13,8 +15,16 @@ from sandboxes.core.reaper_policy import (
     Observation,
 )
 from sandboxes.lib import clock
-from sandboxes.models import Sandbox, State
-from sandboxes.runtime import NetworkBytes, ProbeResult, SandboxFacts, get_runtime
+from sandboxes.models import Engine, Sandbox, State
+from sandboxes.runtime import (
+    EngineUnreachable,
+    NetworkBytes,
+    ProbeResult,
+    RuntimeFailure,
+    SandboxFacts,
+    ask_engines,
+    get_runtime,
+)
 
 TRAFFIC_NOISE_BYTES = 256
 """Less than one HTTP response, more than the traffic of an unused network between two sweeps."""
@@ -22,7 +32,38 @@ NEIGHBOR_BYTES = 42
 """A container's response to the host's ARP request, which follows a probe after some seconds."""
 PROBE_SECONDS = 2.5
 """How long a sandbox may take to respond to a sweep; a worker that repairs it is more patient."""
+ENGINE_PROBE_SECONDS = 8.0
+"""Time for all probes of each of several engines, and to measure their traffic."""
+OBSERVE_SECONDS = 20.0
+"""How long each of several engines may take to list its sandboxes."""
 NO_TRAFFIC = NetworkBytes(0, 0)
+
+FleetFacts = Mapping[str, Mapping[str, SandboxFacts]]
+"""The sandboxes on each engine that answered: by the engine's name, then by their ids."""
+
+
+def observe_engines(
+    engines: Iterable[Engine],
+) -> tuple[dict[str, dict[str, SandboxFacts]], dict[str, RuntimeFailure]]:
+    """Observe all engines side by side; return the facts and the failures, by engine."""
+    calls = {engine.name: partial(_observe, engine) for engine in engines}
+    return ask_engines(calls, OBSERVE_SECONDS)
+
+
+def _observe(engine: Engine) -> dict[str, SandboxFacts]:
+    """Return the sandboxes of one engine. Raise RuntimeFailure."""
+    runtime = get_runtime(engine.connection)
+    # Another engine at its address would make all of its sandboxes look lost.
+    if engine.engine_id and not engine.is_default:
+        found = runtime.capabilities().engine_id
+        if found != engine.engine_id:
+            raise EngineUnreachable("Another engine answers at its address.")
+    return runtime.observe(sizes=True)
+
+
+def facts_about(row: Sandbox, observed: FleetFacts) -> SandboxFacts | None:
+    """Return what the sandbox's own engine knows of it."""
+    return observed.get(row.engine_name, {}).get(row.public_id)
 
 
 def portal_traffic() -> dict[int, NetworkBytes]:
@@ -88,31 +129,40 @@ def _without(facts: SandboxFacts, own: NetworkBytes) -> int:
 
 def observe_row(
     row: Sandbox,
-    observed: Mapping[str, SandboxFacts] | None,
+    observed: FleetFacts,
     probes: Mapping[str, ProbeResult],
 ) -> Observation:
     blueprint = blueprints.find_for_sandbox(row)
     return Observation(
-        observed is not None,
-        (observed or {}).get(row.public_id),
+        row.engine_id in observed,
+        facts_about(row, observed),
         blueprint.published_ports if blueprint else {},
         probes.get(row.public_id),
     )
 
 
-def probe(rows: Iterable[Sandbox], observed: Mapping[str, SandboxFacts]) -> dict[str, ProbeResult]:
-    """Probe all sandboxes whose services run, in parallel. Raise RuntimeFailure.
+def probe(
+    rows: Iterable[Sandbox], observed: FleetFacts
+) -> tuple[dict[str, ProbeResult], dict[str, RuntimeFailure]]:
+    """Probe all sandboxes whose services run, in parallel.
 
-    Those on which a worker is working are left out.
+    Those on which a worker is working are left out. Return the results by sandbox id, and the
+    failures by engine.
     """
     now = clock.now()
-    checks, facts = {}, []
+    chosen: dict[Engine, list[SandboxFacts]] = defaultdict(list)
+    checks = {}
     for row in rows:
-        found, blueprint = observed.get(row.public_id), blueprints.find_for_sandbox(row)
+        found, blueprint = facts_about(row, observed), blueprints.find_for_sandbox(row)
         leased = leases.is_leased(row, now)
         if row.state not in (State.RUNNING, State.POOLED) or leased or not blueprint:
             continue
         if found and found.alive and found.connected:
             checks[row.public_id] = blueprint.ready
-            facts.append(found)
-    return get_runtime().probe(facts, checks, PROBE_SECONDS) if facts else {}
+            chosen[row.engine].append(found)
+    calls = {
+        engine.name: partial(get_runtime(engine.connection).probe, facts, checks, PROBE_SECONDS)
+        for engine, facts in chosen.items()
+    }
+    results, failures = ask_engines(calls, ENGINE_PROBE_SECONDS)
+    return dict(ChainMap(*results.values())), failures

@@ -19,6 +19,7 @@ from django.db.models import F
 
 from sandboxes import queue
 from sandboxes.core import disk_reserve, lifecycle
+from sandboxes.core.fleet import Fleet
 from sandboxes.core.reaper_policy import (
     Action,
     Decision,
@@ -27,13 +28,16 @@ from sandboxes.core.reaper_policy import (
 )
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.models import EndReason, Sandbox, SandboxWarning, State
+from sandboxes.models import EndReason, Engine, Sandbox, SandboxWarning, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.notifications import sandbox_warnings
 from sandboxes.reaper import housekeeping
 from sandboxes.reaper.observe import (
     NO_TRAFFIC,
+    FleetFacts,
     apply_facts,
+    facts_about,
+    observe_engines,
     observe_row,
     portal_traffic,
     probe,
@@ -86,28 +90,30 @@ class Sweep:
         disk_reserve.release_if_full()
         config.refresh()
         # Read the rows before the engine, so that a new sandbox isn't mistaken for a lost one.
-        live = Sandbox.objects.live().select_related("owner")
+        live = Sandbox.objects.live().select_related("owner", "engine")
         # End the sandboxes first that have been due for the longest.
         rows = list(live.order_by(F("expires_at").asc(nulls_last=True), "created_at", "id"))
-        observed = self._observe()
-        self._isolate_errors("probes", self._probe, rows, observed or {})
+        fleet = Fleet.read()
+        observed = self._observe(fleet)
+        self._isolate_errors("probes", self._probe, rows, observed)
         self._isolate_errors("warnings", self._read_warnings)
-        self._isolate_errors("traffic", self._record_observations, rows, observed or {})
+        self._isolate_errors("traffic", self._record_observations, rows, observed)
         for row in rows:
             self._isolate_errors(row.public_id, self._handle, row, observed)
         self._isolate_errors("removals", self._remove_all)
-        known_ids = {row.public_id for row in rows}
-        for facts in (observed or {}).values():
-            if facts.id not in known_ids:
-                self._isolate_errors(facts.id, self._handle_orphan, facts)
+        known = {(row.engine_id, row.public_id) for row in rows}
+        for engine in fleet.engines:
+            for facts in observed.get(engine.name, {}).values():
+                if (engine.name, facts.id) not in known:
+                    self._isolate_errors(facts.id, self._handle_orphan, engine, facts)
         if not self.dry_run:
-            self._housekeeping(rows, observed)
+            self._housekeeping(rows, observed, fleet)
             seconds = time.monotonic() - started_at
             housekeeping.record_heartbeat(
                 self.errors,
                 seconds,
                 self.orphans,
-                engine_reachable=observed is not None,
+                engine_reachable=bool(observed),
                 expiration_limit_exceeded=self.limit_exceeded,
                 failed_removals=self.failed_removals,
             )
@@ -115,18 +121,19 @@ class Sweep:
                 "swept", seconds=round(seconds, 3), actions=self.counts, errors=len(self.errors)
             )
 
-    def _housekeeping(
-        self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts] | None
-    ) -> None:
+    def _housekeeping(self, rows: list[Sandbox], observed: FleetFacts, fleet: Fleet) -> None:
         self._isolate_errors("funding", housekeeping.requeue_funding)
         self._isolate_errors("notifications", housekeeping.requeue_notifications)
         self._isolate_errors("pruning", housekeeping.prune)
         self._isolate_errors("pruning", outcomes.prune)
-        if observed is not None:
-            self._isolate_errors("sampling", sampling.sample, rows, observed)
+        answered = [engine for engine in fleet.engines if engine.name in observed]
+        away = [engine for engine in fleet.engines if engine.name not in observed]
+        self._isolate_errors("engine", housekeeping.record_away, away)
+        if answered:
+            self._isolate_errors("sampling", self._sample, rows, observed)
             disk_reserve.create()
-            self._isolate_errors("engine", housekeeping.record_engine_status)
-            self._isolate_errors("pool", housekeeping.request_pool_reconcile)
+            self._isolate_errors("engine", housekeeping.record_engines, answered)
+            self._isolate_errors("pool", housekeeping.request_pool_reconcile, fleet)
         self._isolate_errors("outcomes", outcomes.aggregate_events)
 
     def _isolate_errors(self, name: str, step: Callable[..., None], *args: object) -> None:
@@ -145,19 +152,30 @@ class Sweep:
         for sandbox, kind, deadline in rows.values_list("sandbox", "deadline_kind", "deadline"):
             self.warned[sandbox].add((kind, deadline))
 
-    def _observe(self) -> Mapping[str, SandboxFacts] | None:
-        try:
-            return get_runtime().observe(sizes=True)
-        except RuntimeFailure as error:
+    def _observe(self, fleet: Fleet) -> FleetFacts:
+        observed, failures = observe_engines(fleet.engines)
+        for name, error in failures.items():
             outcomes.record_engine_error("observe")
-            self.errors.append(f"The engine can't be reached, so its state is unknown: {error}")
-            return None
+            which = f"engine {name}" if len(fleet.engines) > 1 else "engine"
+            self.errors.append(f"The {which} can't be reached, so its state is unknown: {error}")
+        return observed
 
-    def _probe(self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
+    def _probe(self, rows: list[Sandbox], observed: FleetFacts) -> None:
         # Nothing is saved in a dry run, so the traffic of its probes would count as activity.
-        self.probes = {} if self.dry_run else probe(rows, observed)
+        if not self.dry_run:
+            self.probes, failures = probe(rows, observed)
+            self._report_failures("probes", failures)
 
-    def _handle(self, row: Sandbox, observed: Mapping[str, SandboxFacts] | None) -> None:
+    def _sample(self, rows: list[Sandbox], observed: FleetFacts) -> None:
+        facts = {row.public_id: found for row in rows if (found := facts_about(row, observed))}
+        self._report_failures("sampling", sampling.sample(rows, facts))
+
+    def _report_failures(self, step: str, failures: Mapping[str, RuntimeFailure]) -> None:
+        for error in failures.values():
+            outcomes.record_engine_error("sweep")
+            self.errors.append(f"{step}: {error}")
+
+    def _handle(self, row: Sandbox, observed: FleetFacts) -> None:
         observation = observe_row(row, observed, self.probes)
         observation = replace(observation, warned=self.warned[row.pk])
         decision = decide(row, observation, clock.now())
@@ -183,14 +201,12 @@ class Sweep:
             )
         return self.due <= self.max_expirations
 
-    def _record_observations(
-        self, rows: list[Sandbox], observed: Mapping[str, SandboxFacts]
-    ) -> None:
+    def _record_observations(self, rows: list[Sandbox], observed: FleetFacts) -> None:
         """Save what changed, with one statement for each combination of state and fields."""
         portal = portal_traffic()
         changed: dict[tuple[str, tuple[str, ...]], list[Sandbox]] = defaultdict(list)
         for row in rows:
-            facts = observed.get(row.public_id)
+            facts = facts_about(row, observed)
             if facts and row.state in (State.RUNNING, State.POOLED):
                 own = portal.get(row.pk, NO_TRAFFIC)
                 fields = apply_facts(row, facts, self.probes.get(row.public_id), own)
@@ -265,16 +281,16 @@ class Sweep:
             self.failed_removals += 1
             self.errors.append(f"{row.public_id} could not be removed: {row.removal_error}")
 
-    def _handle_orphan(self, facts: SandboxFacts) -> None:
-        """Remove objects with our labels whose sandbox has ended or is unknown."""
-        if Sandbox.objects.live().filter(public_id=facts.id).exists():
+    def _handle_orphan(self, engine: Engine, facts: SandboxFacts) -> None:
+        """Remove objects with our labels whose sandbox has ended, is unknown or elsewhere."""
+        if Sandbox.objects.live().filter(public_id=facts.id, engine=engine).exists():
             return
         self.orphans.append(facts.id)
         grace = timedelta(seconds=config.SANDBOX_ORPHAN_GRACE_SECONDS)
         if not clock.is_older(facts.created_at, clock.now(), grace):
             return
         if not self.dry_run:
-            get_runtime().destroy(facts.id)
+            get_runtime(engine.connection).destroy(facts.id)
         self.orphans.remove(facts.id)
         self.counts["orphan"] += 1
         self.lines.append(f"{facts.id}: orphan: no sandbox of this portal uses it")

@@ -10,6 +10,7 @@ start, stop, poll); the others inspect one sandbox. Every runtime guarantees:
 * Every call to the outside has a time limit.
 """
 
+from sandboxes.runtime.connection import EngineConnection
 from sandboxes.runtime.contract import (
     Capabilities,
     ProbeResult,
@@ -35,7 +36,8 @@ from sandboxes.runtime.errors import (
 from sandboxes.runtime.image_recipes import Bind, ImageBuild, ImageRecipe, image_name
 from sandboxes.runtime.line_count import LineCount
 from sandboxes.runtime.network_bytes import NetworkBytes
-from sandboxes.runtime.registry import RUNTIMES, get_runtime, is_isolated
+from sandboxes.runtime.registry import RUNTIMES, forget_runtimes, get_runtime, is_isolated
+from sandboxes.runtime.side_by_side import ask_engines
 from sandboxes.runtime.specs import (
     CommandCheck,
     File,
@@ -58,6 +60,7 @@ __all__ = [
     "Capabilities",
     "CapacityExhausted",
     "CommandCheck",
+    "EngineConnection",
     "EngineRefused",
     "EngineUnreachable",
     "File",
@@ -89,6 +92,8 @@ __all__ = [
     "StartCondition",
     "TcpCheck",
     "Usage",
+    "ask_engines",
+    "forget_runtimes",
     "get_runtime",
     "image_name",
     "is_isolated",

@@ -131,6 +131,10 @@ class Capabilities:
     memory_mb: int
     """Memory of the machine that runs the sandboxes, in MB."""
     resources: HostResources = field(default_factory=HostResources)
+    engine_id: str = ""
+    """What the engine calls itself; empty if it has no id."""
+    architecture: str = ""
+    """Of its machine, such as `x86_64`; empty if unknown."""
 
 
 Report = Callable[[str], None]

@@ -1,9 +1,10 @@
-"""The runtime selected by `SANDBOX_RUNTIME`."""
+"""The runtimes of the engines, of the kind that `SANDBOX_RUNTIME` names."""
 
 from __future__ import annotations
 
 from functools import cache
 
+from sandboxes.runtime.connection import EngineConnection
 from sandboxes.runtime.contract import Runtime
 
 RUNTIMES = {
@@ -13,15 +14,25 @@ RUNTIMES = {
 }
 
 
+def get_runtime(engine: EngineConnection | None = None) -> Runtime:
+    """Return the runtime of an engine, by default that of the environment; one per process."""
+    return _runtime(engine)
+
+
 @cache
-def get_runtime() -> Runtime:
-    """Return the runtime that `SANDBOX_RUNTIME` names; one per process."""
+def _runtime(engine: EngineConnection | None) -> Runtime:
     # The supervisor of process sandboxes imports this package; without Django it stays small.
     from django.conf import settings
     from django.utils.module_loading import import_string
 
-    runtime: Runtime = import_string(RUNTIMES[settings.SANDBOX_RUNTIME]).from_settings()
+    kind = import_string(RUNTIMES[settings.SANDBOX_RUNTIME])
+    runtime: Runtime = kind.from_settings(engine=engine) if engine else kind.from_settings()
     return runtime
+
+
+def forget_runtimes() -> None:
+    """Create runtimes again when they are needed next, after a change of the settings."""
+    _runtime.cache_clear()
 
 
 def is_isolated() -> bool:

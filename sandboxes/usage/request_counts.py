@@ -6,17 +6,22 @@ adds it, and each sweep sends a task for samples that still wait.
 
 from __future__ import annotations
 
+from collections import ChainMap, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from sandboxes import blueprints
-from sandboxes.models import Sandbox, UsageSample
-from sandboxes.runtime import LineCount, RuntimeFailure, get_runtime
+from sandboxes.models import Engine, Sandbox, UsageSample
+from sandboxes.runtime import LineCount, ask_engines, get_runtime
 
 log = structlog.get_logger(__name__)
+
+ENGINE_SECONDS = 60.0
+"""How long each of several engines may take to return its logs."""
 
 
 def latest_samples(rows: Iterable[Sandbox], among: QuerySet[UsageSample]) -> dict[str, UsageSample]:
@@ -35,17 +40,24 @@ def initial_count(row: Sandbox) -> LineCount | None:
 
 def count_requests() -> None:
     """Add request counts to the latest samples; the next sweep retries if the engine fails."""
-    rows = {row.public_id: row for row in Sandbox.objects.running()}
+    running = Sandbox.objects.running().select_related("engine")
+    rows = {row.public_id: row for row in running}
     latest = latest_samples(rows.values(), UsageSample.objects.all())
     waiting = {name: sample for name, sample in latest.items() if sample.requests is None}
     counted = UsageSample.objects.filter(requests__isnull=False)
     previous = latest_samples([rows[name] for name in waiting], counted)
     starts = {name: c for name in waiting if (c := _resume_count(rows[name], previous.get(name)))}
-    try:
-        counts = get_runtime().count_lines(starts)
-    except RuntimeFailure as error:
+    by_engine: dict[Engine, dict[str, LineCount]] = defaultdict(dict)
+    for name, start in starts.items():
+        by_engine[rows[name].engine][name] = start
+    calls = {
+        engine.name: partial(get_runtime(engine.connection).count_lines, own)
+        for engine, own in by_engine.items()
+    }
+    results, failures = ask_engines(calls, ENGINE_SECONDS)
+    for error in failures.values():
         log.warning("requests_not_counted", error=str(error))
-        return
+    counts = ChainMap(*results.values())
     for name, count in counts.items():
         waiting[name].requests, waiting[name].log_cursor = count.lines, count.read_to
     UsageSample.objects.bulk_update([waiting[name] for name in counts], ["requests", "log_cursor"])

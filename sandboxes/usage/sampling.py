@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import ChainMap, defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 
 from sandboxes import queue
 from sandboxes.lib import clock
-from sandboxes.models import Sandbox, State, UsageSample
-from sandboxes.runtime import SandboxFacts, Usage, get_runtime
+from sandboxes.models import Engine, Sandbox, State, UsageSample
+from sandboxes.runtime import RuntimeFailure, SandboxFacts, Usage, ask_engines, get_runtime
 from sandboxes.usage import request_counts
 from sandboxes.usage import tasks as usage_tasks
 
 SAMPLE_INTERVAL = timedelta(seconds=20)
 """Minimum time between two samples of a sandbox, regardless of the sweep interval."""
+ENGINE_SECONDS = 10.0
+"""How long each of several engines may take to measure its sandboxes."""
 
 
-def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> None:
-    """Store the resource usage of running sandboxes. Raises RuntimeFailure.
+def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> dict[str, RuntimeFailure]:
+    """Store the resource usage of running sandboxes; return the failures of engines.
 
     A worker counts the requests to sandboxes that were used: each log takes an engine call.
     """
     running = [row for row in rows if row.state == State.RUNNING and row.public_id in observed]
     last = request_counts.latest_samples(running, UsageSample.objects.all())
     due = {row.public_id: row for row in running if _is_due(last.get(row.public_id))}
-    usage = get_runtime().usage(list(due)) if due else {}
+    usage, failures = _usage(due.values())
     samples = [
         _new_sample(due[name], used, observed[name], last.get(name)) for name, used in usage.items()
     ]
     UsageSample.objects.bulk_create(samples)
     if any(s.requests is None and request_counts.initial_count(s.sandbox) for s in samples):
         queue.enqueue(usage_tasks.count_requests)
+    return failures
+
+
+def _usage(rows: Iterable[Sandbox]) -> tuple[dict[str, Usage], dict[str, RuntimeFailure]]:
+    """Return the usage of these sandboxes, and the failures of their engines."""
+    names: dict[Engine, list[str]] = defaultdict(list)
+    for row in rows:
+        names[row.engine].append(row.public_id)
+    calls = {
+        engine.name: partial(get_runtime(engine.connection).usage, own)
+        for engine, own in names.items()
+    }
+    results, failures = ask_engines(calls, ENGINE_SECONDS)
+    return dict(ChainMap(*results.values())), failures
 
 
 def _is_due(last: UsageSample | None) -> bool:

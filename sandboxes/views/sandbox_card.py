@@ -11,10 +11,11 @@ from itertools import islice
 from typing import Any
 
 from sandboxes import actions, blueprints
+from sandboxes.core.fleet import Fleet
 from sandboxes.core.launch_eta import EtaCalculator, LaunchEta
 from sandboxes.gateway import names
 from sandboxes.lib import clock
-from sandboxes.models import LAUNCHING_STATES, EngineStatus, Sandbox, State
+from sandboxes.models import LAUNCHING_STATES, Sandbox, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.representations import display
 
@@ -50,7 +51,7 @@ class Card:
     sandbox: Sandbox
     error_message: str = ""
     success_message: str = ""
-    engine: EngineStatus | None = None
+    fleet: Fleet | None = None
     """Loaded on demand if not given; most polls don't need it."""
     is_page: bool = False
     """Whether the card is on the sandbox's own page."""
@@ -93,7 +94,7 @@ class Card:
 
     @cached_property
     def hard_disk_limit(self) -> bool | None:
-        return (self.engine or EngineStatus.current()).disk_quota_enforced
+        return (self.fleet or Fleet.read()).engine_of(self.sandbox).disk_quota_enforced
 
     @cached_property
     def endpoints(self) -> dict[str, str | None]:
@@ -217,7 +218,7 @@ def _join(*texts: str) -> str:
 
 
 def cards(
-    sandboxes: Iterable[Sandbox], notices: Iterable[Any] = (), engine: EngineStatus | None = None
+    sandboxes: Iterable[Sandbox], notices: Iterable[Any] = (), fleet: Fleet | None = None
 ) -> list[Card]:
     """Return a card for each sandbox, with the messages stored before a redirect."""
     by_id: dict[str, dict[str, Any]] = {}
@@ -225,7 +226,7 @@ def cards(
         kind = "error_message" if notice.level_tag == "error" else "success_message"
         by_id.setdefault(notice.extra_tags, {})[kind] = str(notice)
     shared: dict[str, Any] = {
-        "engine": engine or EngineStatus.current(),
+        "fleet": fleet or Fleet.read(),
         "estimator": EtaCalculator(),
     }
     return [

@@ -10,7 +10,7 @@ from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import clock
 from sandboxes.lib.redaction import redact
 from sandboxes.models import Sandbox, State
-from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
+from sandboxes.runtime import EngineUnreachable, Runtime, RuntimeFailure, get_runtime
 
 TAIL_LINES = 60
 LOG_ERRORS = (EngineUnreachable, BlueprintNotFound, DecryptionError)
@@ -49,18 +49,19 @@ def log_tail_reader(sandbox: Sandbox) -> Callable[[], str]:
     Raises BlueprintNotFound, DecryptionError.
     """
     public_id, secrets = sandbox.public_id, sandbox.secrets
+    runtime = get_runtime(sandbox.engine.connection)
     services = [service.name for service in for_sandbox(sandbox).services]
 
     def read() -> str:
-        text = "\n\n".join(_read_tail(public_id, service) for service in services)
+        text = "\n\n".join(_read_tail(runtime, public_id, service) for service in services)
         return redact(text, secrets)
 
     return read
 
 
-def _read_tail(public_id: str, service: str) -> str:
+def _read_tail(runtime: Runtime, public_id: str, service: str) -> str:
     try:
-        text = get_runtime().logs(public_id, service, TAIL_LINES)
+        text = runtime.logs(public_id, service, TAIL_LINES)
     except EngineUnreachable:
         raise
     except RuntimeFailure as error:

@@ -74,13 +74,12 @@ def _provision(sandbox: Sandbox) -> None:
 def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
     """Create the missing objects on the engine. Raise RuntimeFailure or BlueprintNotFound."""
     time_limit = float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS)
+    runtime = get_runtime(sandbox.engine.connection)
     while True:
         try:
-            return with_free_ports(
-                sandbox, lambda spec: get_runtime().create(spec, report, time_limit)
-            )
+            return with_free_ports(sandbox, lambda spec: runtime.create(spec, report, time_limit))
         except CapacityExhausted:
-            if sandbox.is_for_pool or not _evict_pooled_sandbox():
+            if sandbox.is_for_pool or not _evict_pooled_sandbox(sandbox.engine_name):
                 raise
 
 
@@ -130,12 +129,12 @@ def _provisioned_at(sandbox: Sandbox) -> str:
     return sandbox.created_at.isoformat()
 
 
-def _evict_pooled_sandbox() -> bool:
-    """Destroy the oldest pooled sandbox to free capacity for a launch.
+def _evict_pooled_sandbox(engine: str) -> bool:
+    """Destroy the oldest pooled sandbox of the engine to free capacity for a launch.
 
     Return False if the pool is empty or the removal has to be retried.
     """
-    for row in Sandbox.objects.pooled().order_by("created_at"):
+    for row in Sandbox.objects.pooled().filter(engine=engine).order_by("created_at"):
         if lifecycle.begin_destroy(
             row, EndReason.RETIRED, "Removed to free capacity for a launch."
         ):

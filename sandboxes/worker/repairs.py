@@ -88,7 +88,7 @@ def _mark_claimed(sandbox: Sandbox) -> bool:
     if sandbox.state != State.RUNNING:
         return True
     mark = claim_mark(sandbox)
-    return get_runtime().mark_claimed(sandbox.public_id, mark) == mark
+    return get_runtime(sandbox.engine.connection).mark_claimed(sandbox.public_id, mark) == mark
 
 
 def _end_used(sandbox: Sandbox) -> None:
@@ -99,7 +99,7 @@ def _end_used(sandbox: Sandbox) -> None:
 
 def _find_fault(sandbox: Sandbox) -> Decision | None:
     """Return the decision about a sandbox that is broken now, else None. Raise RuntimeFailure."""
-    runtime, blueprint = get_runtime(), for_sandbox(sandbox)
+    runtime, blueprint = get_runtime(sandbox.engine.connection), for_sandbox(sandbox)
     facts = runtime.observe(sandbox.public_id).get(sandbox.public_id)
     probe = None
     if facts and facts.alive and facts.connected:
@@ -115,7 +115,8 @@ def _find_fault(sandbox: Sandbox) -> Decision | None:
 def _has_crashed(sandbox: Sandbox) -> bool:
     """Return whether a service ended on its own, for example because it ran out of memory."""
     try:
-        facts = get_runtime().observe(sandbox.public_id).get(sandbox.public_id)
+        runtime = get_runtime(sandbox.engine.connection)
+        facts = runtime.observe(sandbox.public_id).get(sandbox.public_id)
         published = for_sandbox(sandbox).published_ports
     except (RuntimeFailure, BlueprintNotFound):
         return False  # The repair fails for the same reason, and handles it.
@@ -139,7 +140,7 @@ def _repair(sandbox: Sandbox, *, replaceable: bool = False) -> None:
     try:
         done = provisioning.with_free_ports(
             sandbox,
-            lambda spec: get_runtime().repair(
+            lambda spec: get_runtime(sandbox.engine.connection).repair(
                 spec,
                 lambda _: progress.renew_or_abort(sandbox),
                 float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS),
@@ -188,7 +189,7 @@ def _recreate(sandbox: Sandbox) -> None:
     The caller holds the lease.
     """
     try:
-        get_runtime().destroy(sandbox.public_id)
+        get_runtime(sandbox.engine.connection).destroy(sandbox.public_id)
         facts = provisioning.create_on_engine(sandbox, lambda _: progress.renew_or_abort(sandbox))
         _save_facts(sandbox, facts)
     except progress.LeaseLost:

@@ -67,7 +67,7 @@ def _run_reset_command(sandbox: Sandbox) -> bool:
     if by_command is None or not (command := by_command.command_for(settings.SANDBOX_RUNTIME)):
         return False
     try:
-        code, output = get_runtime().execute(
+        code, output = get_runtime(sandbox.engine.connection).execute(
             sandbox.public_id, by_command.service, command, RESET_TIMEOUT_SECONDS
         )
     except EngineUnreachable:
@@ -86,7 +86,7 @@ def _recreate_services(sandbox: Sandbox) -> dict[str, Any]:
 
     Raise RuntimeFailure, BlueprintNotFound, LeaseLost.
     """
-    facts = get_runtime().recreate(
+    facts = get_runtime(sandbox.engine.connection).recreate(
         provisioning.specification(sandbox),
         lambda _: progress.renew_or_abort(sandbox),
         float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS),

@@ -68,7 +68,7 @@ def read_logs(public_id: str, service: str, tail: int) -> dict[str, str]:
         return {"error": "This sandbox no longer exists."}
     try:
         with concurrent_log_reads.slot(sandbox.owner_id):
-            text = get_runtime().logs(public_id, service, tail)
+            text = get_runtime(sandbox.engine.connection).logs(public_id, service, tail)
         return {"text": redaction.redact(text, sandbox.secrets)}
     except (RuntimeFailure, DecryptionError, Unavailable) as error:
         return {"error": str(error)}

@@ -54,7 +54,7 @@ def clean_up_after_lost_lease(sandbox: Sandbox) -> None:
     if sandbox.is_not_ending:
         return  # Another worker is provisioning it, or has finished.
     try:
-        get_runtime().destroy(sandbox.public_id)
+        get_runtime(sandbox.engine.connection).destroy(sandbox.public_id)
     except RuntimeFailure as error:
         log.warning("left_to_the_reaper", sandbox=sandbox.public_id, error=str(error))
     tear_down(sandbox)
@@ -143,7 +143,7 @@ def _removal(sandbox: Sandbox) -> Removal:
             tails = yield log_tail_reader(sandbox)
             store_log_tails(sandbox, tails)
     try:
-        yield partial(get_runtime().destroy, sandbox.public_id)
+        yield partial(get_runtime(sandbox.engine.connection).destroy, sandbox.public_id)
     except RuntimeFailure as error:
         _postpone_removal(sandbox, error)
         return False

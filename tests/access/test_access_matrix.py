@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandboxes.runtime import get_runtime
+from sandboxes.runtime import forget_runtimes
 from tests import fuzz
 from tests.access.environment import ROLES, AccessEnvironment, create_environment, rolled_back
 from tests.access.matrix import DENIALS, MATRIX, Rule, rule_for
@@ -39,13 +39,13 @@ WITHOUT_EFFECT = {"/api/v1/docs", "/api/v1/openapi.json", "/admin/password_chang
 @pytest.fixture(scope="module")
 def env(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[AccessEnvironment]:
     """One environment for all tests, as every request is rolled back."""
-    get_runtime.cache_clear()
+    forget_runtimes()
     # More than a thousand requests are denied, and each would be logged.
     logging.disable()
     with django_db_blocker.unblock(), rolled_back():
         yield create_environment()
     logging.disable(logging.NOTSET)
-    get_runtime.cache_clear()
+    forget_runtimes()
 
 
 def proposed_rule(env: AccessEnvironment, route: Route) -> str:

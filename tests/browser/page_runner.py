@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 from django.test import Client, override_settings
 
 from sandboxes.models.runtime_settings import config as runtime_config
-from sandboxes.runtime import get_runtime
+from sandboxes.runtime import forget_runtimes, get_runtime
 from tests.conftest import PASSWORD
 from tests.harness.databases import empty_database
 
@@ -81,7 +81,7 @@ class PageRunner:
             # The cache has the rate limit of sign-ins.
             cache.clear()
             runtime_config.reset_cache()
-            get_runtime.cache_clear()
+            forget_runtimes()
         people = get_user_model().objects
         alice = people.create_user("alice", "alice@example.com", PASSWORD)
         olga = people.create_superuser("olga", "olga@example.com", PASSWORD)

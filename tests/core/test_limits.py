@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from sandboxes import actions
 from sandboxes.core import capacity, lifecycle, limits
+from sandboxes.core.fleet import Fleet
 from sandboxes.lib.exceptions import QuotaExceeded, ValidationFailed
-from sandboxes.models import EndReason, EngineStatus, LimitOverride, Sandbox
+from sandboxes.models import EndReason, Engine, LimitOverride, Sandbox
 from tests.helpers.scenarios import launch, reload, request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.store]
@@ -202,20 +203,20 @@ def test_the_automatic_site_limit_follows_memory_and_subnets(
     sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory_mb * 256}
     monkeypatch.setattr("os.sysconf", sizes.__getitem__)
 
-    assert capacity.site_limit(EngineStatus()) == expected
+    assert capacity.site_limit(Fleet([Engine()])) == expected
 
 
 def test_a_configured_site_limit_applies(settings):
     settings.SANDBOX_MAX_SITE = 7
 
-    assert capacity.site_limit(EngineStatus()) == 7
+    assert capacity.site_limit(Fleet([Engine()])) == 7
 
 
 def test_the_site_limit_follows_the_memory_of_the_engine_not_of_this_machine(monkeypatch, settings):
     settings.SANDBOX_MEMORY_OVERCOMMIT = 1.0
     monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}.__getitem__)
 
-    assert capacity.site_limit(EngineStatus(memory_mb=17 * 1024)) == 32
+    assert capacity.site_limit(Fleet([Engine(memory_mb=17 * 1024)])) == 32
 
 
 def test_checking_the_limits_reads_no_secrets(alice, django_assert_num_queries):

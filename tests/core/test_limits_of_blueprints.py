@@ -12,7 +12,7 @@ import pytest
 from sandboxes import actions
 from sandboxes.core import capacity, limits
 from sandboxes.lib.exceptions import QuotaExceeded, Unavailable, ValidationFailed
-from sandboxes.models import EngineStatus, LimitOverride, Pool, Sandbox
+from sandboxes.models import Engine, LimitOverride, Pool, Sandbox
 from sandboxes.representations import display
 from sandboxes.worker import provisioning
 from tests.helpers.blueprints import prepare_with_limits
@@ -142,7 +142,7 @@ def test_a_blueprint_limits_the_number_of_its_sandboxes_per_user(alice, bob, pre
 
 def test_memory_is_promised_by_the_limits_of_each_sandbox(alice, bob, prepare, settings, clock):
     settings.SANDBOX_MEMORY_MAX_MB, settings.SANDBOX_MEMORY_OVERCOMMIT = 2048, 1.0
-    EngineStatus.objects.create(memory_mb=capacity.RESERVED_MEMORY_MB + 3000)
+    Engine.default().store(memory_mb=capacity.RESERVED_MEMORY_MB + 3000)
     prepare(heavy={"memory": "2g"}, light={"memory": "100m"})
     first = launch(bob, ttl_minutes=15)
     clock.forward(minutes=5)
@@ -162,7 +162,7 @@ def test_memory_is_promised_by_the_limits_of_each_sandbox(alice, bob, prepare, s
 
 def test_many_small_sandboxes_fit_where_few_of_the_default_size_do(alice, prepare, settings):
     settings.SANDBOX_MEMORY_OVERCOMMIT, settings.SANDBOX_MAX_PER_USER = 1.0, 9
-    EngineStatus.objects.create(memory_mb=capacity.RESERVED_MEMORY_MB + 512)
+    Engine.default().store(memory_mb=capacity.RESERVED_MEMORY_MB + 512)
     prepare(light={"memory": "128m"})
     for _ in range(4):
         request(alice)
@@ -173,7 +173,7 @@ def test_many_small_sandboxes_fit_where_few_of_the_default_size_do(alice, prepar
 
 def test_a_launch_needs_the_disk_space_of_its_blueprint(alice, prepare, settings):
     settings.SANDBOX_DISK_MAX_MB = 8192
-    EngineStatus.objects.create(disk_free_mb=4096)
+    Engine.default().store(disk_free_mb=4096)
     prepare(heavy={"disk": "8g"}, light={})
     with pytest.raises(Unavailable, match="disk"):
         request(alice)

@@ -20,6 +20,7 @@ from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.test import TransactionTestCase
 
+from sandboxes.models import Engine
 from tests.harness.postgres import Cluster, running_cluster
 from tests.harness.servers import migrated_database, on_servers
 
@@ -64,6 +65,7 @@ def empty_database() -> None:
         for table in filled:
             cursor.execute(f"DELETE FROM {table}")
         _count_from_one(cursor, tables)
+    Engine.default()
 
 
 def _count_from_one(cursor: Any, tables: list[str]) -> None:

@@ -24,6 +24,7 @@ import docker
 import pytest
 
 from sandboxes.runtime import (
+    EngineConnection,
     EngineUnreachable,
     HttpCheck,
     ProcessSpec,
@@ -285,8 +286,17 @@ class DockerHarness:
         self.client = docker.APIClient(timeout=int(TIME_LIMIT))
         self.runtime = self.new_runtime()
 
-    def new_runtime(self, subnets: IPv4Network = SUBNETS, **options: Any) -> DockerRuntime:
-        return DockerRuntime(self.instance, subnets, **options)
+    def new_runtime(
+        self,
+        subnets: IPv4Network = SUBNETS,
+        *,
+        engine_url: str = "",
+        bind_address: str = "127.0.0.1",
+        public_host: str = "",
+        **options: Any,
+    ) -> DockerRuntime:
+        where = EngineConnection(engine_url, bind_address, public_host)
+        return DockerRuntime(self.instance, subnets, **{"connection": where} | options)
 
     def spec(self, **changes: Any) -> SandboxSpec:
         return new_spec(self.image, **changes)

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from sandboxes.doctor import firewall
-from sandboxes.runtime import get_runtime
+from sandboxes.runtime import forget_runtimes
 from tests.harness.runtimes import DockerHarness
 
 FLAVOURS = ("iptables", "nftables")
@@ -26,8 +26,8 @@ def subnets(docker_harness: DockerHarness, settings) -> Iterator[IPv4Network]:
     settings.SANDBOX_SUBNETS = IPv4Network(f"10.222.{secrets.randbelow(256)}.0/24")
     settings.SANDBOX_RUNTIME, settings.SANDBOX_INSTANCE = "docker", docker_harness.instance
     docker_harness.runtime = docker_harness.new_runtime(settings.SANDBOX_SUBNETS)
-    get_runtime.cache_clear()
+    forget_runtimes()
     yield settings.SANDBOX_SUBNETS
-    get_runtime.cache_clear()
+    forget_runtimes()
     for flavour in FLAVOURS:
         run_script(firewall.rules(flavour, undo=True))

@@ -22,7 +22,7 @@ django.setup()
 from django.conf import settings
 
 from sandboxes.doctor import firewall
-from sandboxes.runtime import get_runtime
+from sandboxes.runtime import forget_runtimes
 from tests.bench.http_client import HttpClient
 from tests.harness.networks import page_on
 from tests.harness.portal import Portal, running_portal
@@ -263,7 +263,7 @@ def main() -> int:
     harness = DockerHarness(containers.API_IMAGE)
     settings.SANDBOX_SUBNETS, settings.SANDBOX_INSTANCE = SUBNETS, harness.instance
     settings.SANDBOX_RUNTIME = "docker"
-    get_runtime.cache_clear()
+    forget_runtimes()
     with tempfile.TemporaryDirectory(prefix="portal-isolation-") as folder:
         var = Path(folder)
         try:

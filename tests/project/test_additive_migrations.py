@@ -36,6 +36,9 @@ def problems(operation: Operation, before: ProjectState) -> Iterator[str]:
         old = before.models["sandboxes", operation.model_name_lower].fields[operation.name]
         if stored(old) != stored(operation.field):
             yield f"the column of {operation.name} changes"
+    elif isinstance(operation, migrations.SeparateDatabaseAndState):
+        if operation.database_operations:
+            yield "what it does to the database isn't known to be harmless"
     elif not isinstance(operation, HARMLESS):
         yield f"{type(operation).__name__} isn't known to be harmless"
 
@@ -70,6 +73,8 @@ def test_migrations_only_add_what_older_code_does_not_mind() -> None:
         (migrations.RemoveField("sandbox", "name"), False),
         (migrations.AlterField("sandbox", "name", models.TextField(help_text="other")), False),
         (migrations.RenameField("sandbox", "name", "title"), False),
+        (migrations.SeparateDatabaseAndState([], [migrations.DeleteModel("Pool")]), True),
+        (migrations.SeparateDatabaseAndState([migrations.DeleteModel("Pool")]), False),
     ],
 )
 def test_operations_that_older_code_minds_are_found(

@@ -13,7 +13,7 @@ from django.core.checks.registry import CheckRegistry
 
 from sandboxes import checks
 from sandboxes.checks import runtime as checks_runtime
-from sandboxes.runtime import get_runtime
+from sandboxes.runtime import forget_runtimes
 from sandboxes.runtime.memory import MemoryRuntime
 from tests.helpers.blueprints import tiny, write
 
@@ -132,11 +132,11 @@ def test_only_deployment_checks_call_the_engine(
 @pytest.mark.engine
 def test_images_of_the_real_engine_are_checked(settings: LazySettings) -> None:
     settings.SANDBOX_RUNTIME = "docker"
-    get_runtime.cache_clear()
+    forget_runtimes()
     try:
         assert {message.id for message in checks_runtime.check_engine()} <= {"sandboxes.E007"}
         settings.DOCKER_HOST = "unix:///nowhere/docker.sock"
-        get_runtime.cache_clear()
+        forget_runtimes()
         assert {message.id for message in checks_runtime.check_engine()} == {"sandboxes.W002"}
     finally:
-        get_runtime.cache_clear()
+        forget_runtimes()

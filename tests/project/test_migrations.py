@@ -20,7 +20,7 @@ from sandboxes.accounts import api_tokens
 from sandboxes.metrics import outcomes
 from sandboxes.models import (
     AuditEntry,
-    EngineStatus,
+    Engine,
     Event,
     LimitOverride,
     Maintenance,
@@ -228,8 +228,9 @@ def assert_upgraded() -> None:
         "SANDBOX_MIN_FREE_MEMORY_MB": 256,
     }
     assert OutcomeCursor.objects.get().last_event_id == 12
-    engine = EngineStatus.objects.get()
-    assert (engine.engine, engine.disk_quota_enforced) == ("Docker 20.10", True)
+    engine = Engine.objects.get()
+    assert sandbox.engine == engine
+    assert (engine.version, engine.disk_quota_enforced) == ("Docker 20.10", True)
     assert (engine.memory_mb, engine.disk_free_mb, engine.subnets_taken) == (16000, 50, 3)
     sweep = SweepStatus.objects.get()
     assert (sweep.last_sweep_at, sweep.seconds, sweep.orphans) == (NOON, 1.5, ["sbx_orphan"])

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from sandboxes import actions
 from sandboxes.core import leases, lifecycle
-from sandboxes.models import EndReason, EngineStatus, Sandbox, State, SweepStatus
+from sandboxes.models import EndReason, Engine, Sandbox, State, SweepStatus
 from sandboxes.reaper import sweep as reaper_sweep
 from sandboxes.runtime import EngineUnreachable
 from tests.helpers.scenarios import (
@@ -65,13 +65,13 @@ def test_a_dry_run_reports_actions_without_performing_them(alice, runtime, clock
 
 def test_a_sweep_records_the_capabilities_of_the_engine(runtime):
     sweep()
-    assert (EngineStatus.current().engine, EngineStatus.current().disk_quota_enforced) == (
+    assert (Engine.default().version, Engine.default().disk_quota_enforced) == (
         "memory 1",
         False,
     )
     runtime.hard_disk_limit = True
     sweep()
-    assert EngineStatus.current().disk_quota_enforced is True
+    assert Engine.default().disk_quota_enforced is True
 
 
 def test_unreadable_usage_is_reported_and_stops_nothing(alice, runtime):
@@ -80,7 +80,7 @@ def test_unreadable_usage_is_reported_and_stops_nothing(alice, runtime):
     result = sweep()
 
     assert result.errors == ["sampling: No answer."]
-    assert EngineStatus.current().engine == "memory 1"
+    assert Engine.default().version == "memory 1"
 
 
 def test_history_is_retained_for_90_days(alice, runtime, clock):

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from sandboxes import blueprints
 from sandboxes.models import Event, Extension, IdempotencyKey, Sandbox, State, UsageSample
-from sandboxes.reaper import housekeeping, sweep
+from sandboxes.reaper import housekeeping, observe
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.usage import sampling
 from tests.harness import bulk_data
@@ -126,10 +126,10 @@ def on_docker(
     docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[DockerHarness]:
     """Make sweeps use the runtime of the test engine."""
-    for module in (sweep, housekeeping, sampling):
-        monkeypatch.setattr(module, "get_runtime", lambda: docker_harness.runtime)
+    for module in (observe, housekeeping, sampling):
+        monkeypatch.setattr(module, "get_runtime", lambda _: docker_harness.runtime)
     # The pool makes its own engine calls, for images.
-    monkeypatch.setattr(housekeeping, "request_pool_reconcile", lambda: None)
+    monkeypatch.setattr(housekeeping, "request_pool_reconcile", lambda _: None)
     return docker_harness
 
 

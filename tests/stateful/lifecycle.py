@@ -31,7 +31,7 @@ from sandboxes.lib.exceptions import (
 )
 from sandboxes.models import TERMINAL_STATES, Maintenance, Sandbox, State
 from sandboxes.reaper.sweep import Sweep
-from sandboxes.runtime import EngineRefused, get_runtime
+from sandboxes.runtime import EngineRefused, forget_runtimes, get_runtime
 from sandboxes.runtime.memory import MemoryRuntime
 from tests import fuzz
 from tests.helpers.scenarios import Killed, run_on_commit
@@ -69,7 +69,7 @@ class Lifecycle(RuleBasedStateMachine):
         super().__init__()
         self.queue: list[tuple[Task[Any, Any], tuple[Any, ...]]] = []
         self.previous: dict[int, Sandbox] = {}
-        get_runtime.cache_clear()
+        forget_runtimes()
         runtime: Runtime = get_runtime()
         assert isinstance(runtime, MemoryRuntime)
         self.runtime = runtime
@@ -91,7 +91,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.transaction.__exit__(None, None, None)
             queue.send = self.original_send
             self.clock.stop()
-            get_runtime.cache_clear()
+            forget_runtimes()
 
     @initialize(alices=st.integers(1, 3), bobs=st.integers(0, 1), pool=st.booleans())
     def begin(self, alices: int, bobs: int, pool: bool) -> None:

@@ -29,6 +29,8 @@ from sandboxportal import settings as portal_settings
 from tests.fakes.friendbot import raw_server
 from tests.fakes.webhook_receiver import Receiver
 
+pytestmark = pytest.mark.django_db
+
 INSIDE = [
     "127.0.0.1",
     "127.8.9.1",

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
 import urllib3
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound
+from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 
 from sandboxes.runtime import (
@@ -40,6 +42,9 @@ UNREACHABLE_STATUSES = (requests.codes.bad_gateway, requests.codes.gateway_timeo
 """Answers of a proxy in front of the engine; the engine itself never sends them."""
 PERMISSION_DENIED = os.strerror(errno.EACCES)
 MAX_ERROR_LENGTH = 300
+CHUNK_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Of an answer that isn't a stream. The list of a thousand sandboxes takes a tenth of it."""
 VISIBILITY_ATTEMPTS, VISIBILITY_PAUSE_SECONDS = 20, 0.15
 """The wait for an object that is being created: about three seconds in all."""
 
@@ -59,18 +64,50 @@ class IsolatedClient(APIClient):
     def trust_env(self, _value: bool) -> None:
         """Ignore the value that `requests` sets before the first call."""
 
+    def send(self, request: Any, **options: Any) -> Any:
+        """Send a request, and read an answer that isn't a stream within bounds.
+
+        Otherwise, an engine could keep a worker busy for ever, or use up its memory.
+        """
+        response = super().send(request, **options | {"stream": True})
+        if not options.get("stream"):
+            seconds = options.get("timeout")
+            response._content = read_bounded(  # noqa: SLF001 - as `requests` itself does
+                response, float("inf") if seconds is None else seconds
+            )
+        return response
+
+
+def read_bounded(response: requests.Response, seconds: float) -> bytes:
+    """Return the content of an answer that may take this many seconds.
+
+    Raises requests.Timeout, and requests.ConnectionError if it is too long.
+    """
+    until, content = time.monotonic() + seconds, bytearray()
+    while part := response.raw.read1(CHUNK_BYTES, decode_content=True):
+        content += part
+        if len(content) > MAX_ANSWER_BYTES:
+            response.close()
+            raise requests.ConnectionError("The engine's answer is too long.")
+        if time.monotonic() > until:
+            response.close()
+            raise requests.Timeout("The engine's answer took too long.")
+    return bytes(content)
+
 
 class EngineClient:
     """The address of the engine and the clients to call it.
 
     `url` is a DOCKER_HOST (`unix://…`, `tcp://…`, `ssh://…`; empty for the default socket),
     `timeout` the time limit of each call in seconds. DOCKER_TLS_VERIFY and DOCKER_CERT_PATH are
-    respected.
+    respected, unless `certificates` names a directory with `ca.pem`, `cert.pem` and `key.pem`:
+    TLS on both sides is then required for `tcp://`.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, certificates: Path | None = None) -> None:
         self.url = url
         self.timeout = timeout
+        self.certificates = certificates
         self._clients: dict[tuple[int, int], APIClient] = {}
         self._lock = threading.Lock()
 
@@ -91,9 +128,19 @@ class EngineClient:
             return self._clients[key]
 
     def _connect(self, timeout_factor: int) -> APIClient:
-        where = kwargs_from_env({**os.environ, "DOCKER_HOST": self.url})
+        where = self._address()
         timeout: Any = self.timeout * timeout_factor
         return IsolatedClient(timeout=timeout, max_pool_size=CONNECTION_POOL_SIZE, **where)
+
+    def _address(self) -> dict[str, Any]:
+        folder = self.certificates
+        if folder is None:
+            return {**kwargs_from_env({**os.environ, "DOCKER_HOST": self.url})}
+        if self.is_local:
+            return {"base_url": self.url}
+        pair = (str(folder / "cert.pem"), str(folder / "key.pem"))
+        tls = TLSConfig(client_cert=pair, ca_cert=str(folder / "ca.pem"), verify=True)
+        return {"base_url": self.url, "tls": tls}
 
     @contextmanager
     def calling(

@@ -19,6 +19,7 @@ from django.conf import settings
 
 from sandboxes.runtime import (
     Capabilities,
+    EngineConnection,
     LineCount,
     ProbeResult,
     ReadyCheck,
@@ -66,10 +67,8 @@ __all__ = ["DockerRuntime"]
 class DockerRuntime:
     """The runtime contract on a Docker Engine (20.10 or later).
 
-    `subnets` is divided into a /28 for each sandbox. Ports are published on `bind_address` and
-    shown at `public_host`. With `root_services`, blueprints may have services that run as the
-    container's root. `engine_url` is a DOCKER_HOST, `timeout` in seconds applies to each
-    engine call.
+    `subnets` is divided into a /28 for each sandbox. With `root_services`, blueprints may have
+    services that run as the container's root. `timeout` in seconds applies to each engine call.
     """
 
     def __init__(
@@ -77,14 +76,13 @@ class DockerRuntime:
         instance: str,
         subnets: IPv4Network,
         *,
-        bind_address: str = "127.0.0.1",
-        public_host: str = "",
+        connection: EngineConnection = EngineConnection(),  # noqa: B008 - it is immutable
         container_runtime: str = "",
         root_services: bool = False,
-        engine_url: str = "",
         timeout: float = 10.0,
     ) -> None:
-        engine, names = EngineClient(engine_url, timeout), Names(instance)
+        engine = EngineClient(connection.address, timeout, connection.certificates)
+        names, bind_address = Names(instance), connection.publish_address
         self._engine, self._names = engine, names
         container_config = ContainerConfig(names, bind_address, container_runtime)
         self._disk_quota = DiskQuota(engine, names, container_config)
@@ -102,10 +100,10 @@ class DockerRuntime:
             root_services,
         )
         self._observer = Observer(
-            engine, names, public_host or bind_address, WritableLayers(engine)
+            engine, names, connection.public_host or bind_address, WritableLayers(engine)
         )
         self._readiness = ReadinessProbe(
-            engine, self._observer, probe_host(bind_address, engine_url)
+            engine, self._observer, probe_host(bind_address, connection.address)
         )
         self._starter = Starter(self._creator, self._readiness)
         self._destroyer = Destroyer(engine, names)
@@ -117,16 +115,22 @@ class DockerRuntime:
         self._usage_reader = UsageReader(engine, names)
 
     @classmethod
-    def from_settings(cls, instance: str = "") -> DockerRuntime:
-        """Return the runtime of this portal, or of another instance beside it."""
+    def from_settings(
+        cls, instance: str = "", *, engine: EngineConnection | None = None
+    ) -> DockerRuntime:
+        """Return the runtime of this portal, or of another instance beside it.
+
+        `engine` is one that an operator added; by default, it is that of the environment.
+        """
         return cls(
             instance or settings.SANDBOX_INSTANCE,
             settings.SANDBOX_SUBNETS,
-            bind_address=settings.SANDBOX_BIND_ADDRESS,
-            public_host=settings.SANDBOX_PUBLIC_HOST,
+            connection=engine
+            or EngineConnection(
+                settings.DOCKER_HOST, settings.SANDBOX_BIND_ADDRESS, settings.SANDBOX_PUBLIC_HOST
+            ),
             container_runtime=settings.SANDBOX_CONTAINER_RUNTIME,
             root_services=settings.SANDBOX_ROOT_SERVICES,
-            engine_url=settings.DOCKER_HOST,
             timeout=settings.SANDBOX_ENGINE_TIMEOUT_SECONDS,
         )
 
@@ -191,6 +195,8 @@ class DockerRuntime:
             hard_disk_limit=self._disk_quota.is_enforced(),
             memory_mb=info["MemTotal"] // MB,
             resources=self._host_resources(info),
+            engine_id=info.get("ID", ""),
+            architecture=info.get("Architecture", ""),
         )
 
     def _host_resources(self, info: Mapping[str, Any]) -> HostResources:

@@ -22,6 +22,7 @@ from django.utils import timezone
 from sandboxes.runtime import (
     Capabilities,
     CapacityExhausted,
+    EngineConnection,
     EngineRefused,
     EngineUnreachable,
     HealthyCheck,
@@ -88,7 +89,7 @@ class MemoryRuntime:
         self._lock = threading.RLock()
 
     @classmethod
-    def from_settings(cls) -> MemoryRuntime:
+    def from_settings(cls, *, engine: EngineConnection | None = None) -> MemoryRuntime:  # noqa: ARG003 - each has its own
         return cls()
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:

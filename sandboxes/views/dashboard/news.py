@@ -35,7 +35,7 @@ class DashboardNews:
         """Compare cards with what the page shows of them: `ID.LAYOUT.STATUS` for each."""
         etags = dict(one.split(".", 1) for one in shown[:MAX_SHOWN] if "." in one)
         prefetch_related_objects([row for row in summary.live if row.started_at], "extensions")
-        live = cards(summary.live, engine=summary.engine)
+        live = cards(summary.live, fleet=summary.fleet)
         gone = set(etags) - {row.public_id for row in summary.live}
         ended = cards(request.user.sandboxes.filter(public_id__in=gone)) if gone else []
         news = cls()

@@ -77,10 +77,10 @@ def _portal_revision(_reads: int) -> str:
     """Return a hash of what all dashboards depend on; read as often as the runtime settings."""
     status = PortalStatus.read()
     overrides = LimitOverride.objects.in_force(clock.now()).order_by("pk").values_list()
-    room = capacity.free_room(status.engine)
+    room = capacity.free_room(status.fleet)
     return make_etag(
         (status.maintenance.until, status.maintenance.message, status.maintenance.is_active),
-        status.engine.disk_quota_enforced,
+        [(engine.name, engine.disk_quota_enforced) for engine in status.fleet.engines],
         room.for_sandboxes(config.SANDBOX_MEMORY_MB) > 0,
         list(overrides),
         list(Pool.objects.order_by("pk").values_list("blueprint", "switched_off")),

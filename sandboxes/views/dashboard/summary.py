@@ -12,10 +12,11 @@ from django.db.models import prefetch_related_objects
 
 from sandboxes import actions, blueprints
 from sandboxes.core import limits
+from sandboxes.core.fleet import Fleet
 from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded
-from sandboxes.models import EngineStatus, Maintenance, Sandbox, State
+from sandboxes.models import Maintenance, Sandbox, State
 from sandboxes.representations import display
 from sandboxes.views.dashboard.revision import dashboard_revision
 from sandboxes.views.sandbox_card import BUSY_POLL_SECONDS, Card, is_transitioning, make_etag
@@ -81,7 +82,7 @@ class DashboardSummary:
     def quota_error(self) -> QuotaExceeded | None:
         """The quota that prevents all launches; that of one blueprint leaves the others."""
         among = blueprints.available().values()
-        return limits.quota_blocker(self.user, self.limits, self.active, self.engine, among=among)
+        return limits.quota_blocker(self.user, self.limits, self.active, self.fleet, among=among)
 
     @property
     def next_slot_freed_by(self) -> Sandbox | None:
@@ -118,8 +119,8 @@ class DashboardSummary:
         return PortalStatus.read()
 
     @property
-    def engine(self) -> EngineStatus:
-        return self.status.engine
+    def fleet(self) -> Fleet:
+        return self.status.fleet
 
     @property
     def maintenance(self) -> Maintenance:
@@ -134,7 +135,7 @@ class DashboardSummary:
         """Cards of the sandboxes that end soon."""
         soon = [row for row in self.active if display.deadline(row).is_soon]
         prefetch_related_objects(soon, "extensions")
-        return [Card(row, engine=self.engine) for row in soon]
+        return [Card(row, fleet=self.fleet) for row in soon]
 
     @property
     def is_first_run(self) -> bool:

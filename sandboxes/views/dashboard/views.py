@@ -39,7 +39,7 @@ def _context(request: Request, form: LaunchForm | None = None) -> dict[str, obje
     notices = messages.get_messages(request)
     form = form or LaunchForm(request.user, own=summary.limits)
     prefetch_related_objects([row for row in summary.live if row.started_at], "extensions")
-    live = cards(summary.live, notices, summary.engine)
+    live = cards(summary.live, notices, summary.fleet)
     return {
         "summary": summary,
         # After a launch, the next poll finds it out.
@@ -48,7 +48,7 @@ def _context(request: Request, form: LaunchForm | None = None) -> dict[str, obje
         "form": form,
         "live": live,
         "auto_refresh": any(card.is_transitioning for card in live),
-        "ended": cards(summary.shown_ended, notices, summary.engine),
+        "ended": cards(summary.shown_ended, notices, summary.fleet),
         "dismissal_messages": [notice for notice in notices if notice.extra_tags == DISMISSED_KEY],
     }
 

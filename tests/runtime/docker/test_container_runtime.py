@@ -9,6 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from sandboxes.runtime import EngineConnection
 from sandboxes.runtime.docker import DockerRuntime
 from tests.chaos.daemon import create_bridge, engine_network, second_engine
 from tests.harness.runtimes import (
@@ -77,7 +78,10 @@ def test_a_runtime_that_cannot_change_limits_of_running_containers_works(
     with second_engine(tiny_image, f"--add-runtime=other={file}") as engine:
         url = f"unix://{engine.socket}"
         runtime = DockerRuntime(
-            "tests", engine.network.subnets, container_runtime="other", engine_url=url
+            "tests",
+            engine.network.subnets,
+            container_runtime="other",
+            connection=EngineConnection(url),
         )
         client = docker.APIClient(url)
         first, second = (with_service(new_spec(tiny_image), "web", command=SERVE) for _ in range(2))

@@ -1,0 +1,59 @@
+"""Which engine gets a new sandbox. Only rows are read, so it takes no engine call.
+
+The caller holds the launch lock, so that counting and placing are one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from sandboxes.blueprints import Blueprint
+from sandboxes.core import capacity
+from sandboxes.core.capacity import Room
+from sandboxes.core.fleet import Fleet
+from sandboxes.lib import clock
+from sandboxes.models import Engine, Sandbox
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def eligible(fleet: Fleet, blueprint: Blueprint) -> list[Engine]:
+    """Return the engines that get new sandboxes and hold the blueprint's images.
+
+    If none holds them, return all: the launch then fails with the name of the missing image.
+    """
+    images = blueprint.image_references
+    return [engine for engine in fleet.open if engine.holds(images)] or fleet.open
+
+
+def candidates(blueprint: Blueprint, room: Room) -> list[Engine]:
+    """Return the engines that can take a sandbox of the blueprint, the least loaded first.
+
+    That is the one with the most memory that no sandbox was promised, times its weight; of equal
+    ones, the least recently used.
+    """
+    with_room = room.engines_for(blueprint.memory_mb)
+    found = [
+        engine
+        for engine in eligible(room.fleet, blueprint)
+        if engine.name in with_room and not capacity.engine_shortage(engine, blueprint.disk_mb)
+    ]
+    return least_loaded_first(found, room)
+
+
+def least_loaded_first(engines: Iterable[Engine], room: Room) -> list[Engine]:
+    return sorted(
+        engines,
+        key=lambda one: (
+            -room.unpromised_mb(one) * one.weight,
+            one.last_used_at or LONG_AGO,
+            one.name,
+        ),
+    )
+
+
+def note_use(fleet: Fleet, sandbox: Sandbox) -> None:
+    """Record that an engine got a sandbox; nothing depends on it with a single engine."""
+    if len(fleet.engines) > 1:
+        fleet.engine_of(sandbox).store(last_used_at=clock.now())
