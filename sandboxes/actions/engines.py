@@ -1,0 +1,63 @@
+"""Moves engines between their states. The callers record in the audit log who did it and why."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from sandboxes import queue
+from sandboxes.core import lifecycle
+from sandboxes.lib import clock
+from sandboxes.lib.exceptions import StateConflict
+from sandboxes.models import EndReason, Engine, EngineState, LaunchLock, Sandbox
+from sandboxes.pool import tasks as pool_tasks
+
+
+@transaction.atomic
+def drain(engine: Engine) -> None:
+    """Place nothing new on the engine. Its pool ends, and what runs lives on.
+
+    Raises StateConflict if that is already so.
+    """
+    LaunchLock.acquire()
+    engine.refresh_from_db()
+    if engine.draining_since or engine.removed_at:
+        raise StateConflict(f"The engine {engine} is already {engine.state}.")
+    engine.store(draining_since=clock.now())
+    queue.enqueue(pool_tasks.reconcile_pools)
+
+
+@transaction.atomic
+def activate(engine: Engine) -> None:
+    """Place new sandboxes on the engine again. Raises StateConflict if that is already so."""
+    LaunchLock.acquire()
+    engine.refresh_from_db()
+    if not engine.draining_since and not engine.removed_at:
+        raise StateConflict(f"The engine {engine} isn't being drained.")
+    engine.store(draining_since=None, removed_at=None)
+    queue.enqueue(pool_tasks.reconcile_pools)
+
+
+@transaction.atomic
+def remove(engine: Engine, *, force: bool = False) -> int:
+    """Remove an engine without sandboxes from the portal; return how many were given up.
+
+    With `force`, those that it still has end as lost. Raises StateConflict otherwise, and for the
+    last engine.
+    """
+    LaunchLock.acquire()
+    engine.refresh_from_db()
+    if engine.state == EngineState.REMOVED:
+        raise StateConflict(f"The engine {engine} is already removed.")
+    if not Engine.objects.present().exclude(pk=engine.pk).exists():
+        raise StateConflict("The portal needs an engine. Add another one first.")
+    live = list(Sandbox.objects.live().filter(engine=engine))
+    if live and not force:
+        raise StateConflict(
+            f"The engine {engine} has {len(live)} sandboxes. Drain it and wait until they have "
+            "ended, or give them up with --force."
+        )
+    for sandbox in live:
+        lifecycle.begin_destroy(sandbox, EndReason.LOST, f"Its engine {engine} was removed.")
+        lifecycle.mark_destroyed(sandbox)
+    engine.store(removed_at=clock.now())
+    return len(live)

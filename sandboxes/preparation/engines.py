@@ -1,0 +1,106 @@
+"""Checks engines, and adds them to the portal. Only for commands: it calls the engines."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from sandboxes.core.fleet import Fleet
+from sandboxes.lib.exceptions import ValidationFailed
+from sandboxes.models import Engine
+from sandboxes.models.engine import described_by
+from sandboxes.operators import audit
+from sandboxes.operators.audit import CommandActor
+from sandboxes.runtime import Capabilities, EngineUnreachable, RuntimeFailure, get_runtime
+
+CERTIFICATE_FILES = ("ca.pem", "cert.pem", "key.pem")
+
+
+def add(engine: Engine, actor: CommandActor, reason: str) -> None:
+    """Add an engine that passes all checks, and record it in the audit log.
+
+    Raises ValidationFailed with the field and the remedy.
+    """
+    if settings.SANDBOX_RUNTIME == "process":
+        raise ValidationFailed("address", "Sandboxes run as processes, which need no engine.")
+    try:
+        engine.clean_fields()
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise ValidationFailed(field, " ".join(messages)) from error
+    others = [one for one in Fleet.read().engines if one.name != engine.name]
+    known = Engine.objects.filter(name=engine.name).first()
+    if known and not known.removed_at:
+        raise ValidationFailed("name", f"There is an engine {engine} already.")
+    _check_addresses(engine, others)
+    found = check(engine, others)
+    for name, value in described_by(found).items():
+        setattr(engine, name, value)
+    with transaction.atomic():
+        engine.save()
+        audit.record(actor, "add", engine, reason, {"address": ["", engine.address]})
+
+
+def _check_addresses(engine: Engine, others: Iterable[Engine]) -> None:
+    url = urlsplit(engine.address)
+    if url.scheme == "tcp" and url.hostname and url.port:
+        folder = Path(settings.SANDBOX_ENGINE_CERTIFICATES)
+        if missing := [name for name in CERTIFICATE_FILES if not (folder / name).is_file()]:
+            what = f"TLS needs {', '.join(missing)} in SANDBOX_ENGINE_CERTIFICATES ({folder})."
+            raise ValidationFailed("address", what)
+        published = ipaddress.ip_address(engine.published_on)
+        if published.is_loopback or published.is_unspecified:
+            raise ValidationFailed(
+                "publish_address",
+                "Name an address of the engine's machine that the portal and its users reach.",
+            )
+    elif not (url.scheme == "unix" and url.path):
+        raise ValidationFailed("address", "Use tcp://HOST:PORT or unix:///PATH.")
+    if same := next((one for one in others if one.address == engine.address), None):
+        raise ValidationFailed("address", f"This is the address of the engine {same}.")
+
+
+def check(engine: Engine, others: Iterable[Engine] = ()) -> Capabilities:
+    """Return what the engine says of itself. Raises ValidationFailed if it can't be used."""
+    runtime = get_runtime(engine.connection)
+    try:
+        found, present = runtime.capabilities(), runtime.observe()
+    except RuntimeFailure as error:
+        raise ValidationFailed("address", _explanation(error)) from error
+    for other in others:
+        if found.engine_id and other.engine_id == found.engine_id:
+            raise ValidationFailed("address", f"This is the engine {other}.")
+        if other.architecture and other.architecture != found.architecture:
+            raise ValidationFailed(
+                "address",
+                f"Its machine is {found.architecture}, and that of {other} is "
+                f"{other.architecture}. Images can't be shared.",
+            )
+    if found.resources.subnets_taken and not present:
+        raise ValidationFailed(
+            "address",
+            f"Networks of the engine overlap with SANDBOX_SUBNETS ({settings.SANDBOX_SUBNETS}). "
+            "Remove them.",
+        )
+    return found
+
+
+def _explanation(error: RuntimeFailure) -> str:
+    """Say what is wrong with a connection, as far as its cause tells."""
+    cause = str(error.__cause__)
+    if "CERTIFICATE_VERIFY_FAILED" in cause:
+        return (
+            "The certificate at this address isn't one of the CA in ca.pem for this host name. "
+            "Issue another one, or correct the address."
+        )
+    if "alert" in cause and "ALERT" in cause:
+        return "The engine rejects the portal's certificate. Sign cert.pem with the engine's CA."
+    if isinstance(error, EngineUnreachable):
+        return f"No engine answers there. {error}"
+    return str(error)
