@@ -28,6 +28,7 @@ pytest_plugins = [
     "tests.harness.databases",
     "tests.harness.runtimes",
     "tests.harness.engines",
+    "tests.harness.remote_engines",
     "tests.harness.portal",
     "tests.harness.queue",
     "tests.harness.stores",

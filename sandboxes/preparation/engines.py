@@ -75,7 +75,11 @@ def check(engine: Engine, others: Iterable[Engine] = ()) -> Capabilities:
         raise ValidationFailed("address", _explanation(error)) from error
     for other in others:
         if found.engine_id and other.engine_id == found.engine_id:
-            raise ValidationFailed("address", f"This is the engine {other}.")
+            raise ValidationFailed(
+                "address",
+                f"This is the engine {other}, or a copy of its machine. On the copy, stop it, "
+                "delete /etc/docker/key.json and engine-id in its data root, and start it again.",
+            )
         if other.architecture and other.architecture != found.architecture:
             raise ValidationFailed(
                 "address",
