@@ -34,8 +34,9 @@ def folder_of(path: Path) -> Path:
                 f"Remove {chosen.name}, or check that file.",
             )
     else:
+        problem = "is neither a folder nor a file" if path.exists() else "doesn't exist"
         raise AuthoringError(
-            f"{path} doesn't exist.", "Name a folder with a Compose file, or the Compose file."
+            f"{path} {problem}.", "Name a folder with a Compose file, or the Compose file."
         )
     if find_compose_file(folder) is None:
         raise AuthoringError(f"{folder} has no Compose file.", f"Add a {COMPOSE_FILES[0]}.")

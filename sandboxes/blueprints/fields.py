@@ -19,6 +19,7 @@ from sandboxes.blueprints.parameters import (
     ParameterType,
     matches,
 )
+from sandboxes.runtime.line_count import is_fast
 
 MIN_SIZE_MB = 16
 MINUTE = 60
@@ -250,13 +251,18 @@ def short_json(value: Any) -> Any:
 
 
 def regular_expression(value: str) -> str:
-    """Validate a regular expression of Python's `re`."""
+    """Validate a regular expression of Python's `re` that is compared with lines of logs."""
     try:
         re.compile(value)
     except re.error as error:
         reject(
             sentence(f"Invalid regular expression: {error}"),
             "Use the syntax of Python's `re` module.",
+        )
+    if not is_fast(value):
+        reject(
+            "Comparing a line with this expression could take very long.",
+            "Use no look-around and no backreference, or only one of *, + and {} beside them.",
         )
     return value
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 MAX_LINE_LENGTH = 4000
 """Bytes of a line that are compared with the pattern."""
@@ -23,6 +26,37 @@ class LineCount:
 
     def further(self, lines: Iterable[bytes], read_to: str) -> LineCount:
         """Return the count including `lines`, which follow `self.read_to` and end at `read_to`."""
-        matches = re.compile(self.pattern.encode()).match
+        matches = matcher(self.pattern)
         found = sum(1 for line in lines if matches(line[:MAX_LINE_LENGTH]))
         return replace(self, lines=self.lines + found, read_to=read_to)
+
+
+QUANTIFIER = re.compile(r"(?<!\\)[*+{]")
+
+
+def is_fast(pattern: str) -> bool:
+    """Return whether comparing a line takes time linear in its length.
+
+    That is so for everything that Rust's regular expressions know, and with look-around for a
+    pattern with one repetition.
+    """
+    return _linear(pattern) is not None or len(QUANTIFIER.findall(pattern)) <= 1
+
+
+@lru_cache(maxsize=200)
+def matcher(pattern: str) -> Callable[[bytes], bool]:
+    """Return a function that tells whether a line begins with a match."""
+    if linear := _linear(pattern):
+        is_match = linear.isinstance_python
+        return lambda line: is_match(line.removesuffix(b"\n").decode(errors="replace"))
+    match = re.compile(pattern.encode()).match
+    return lambda line: match(line) is not None
+
+
+def _linear(pattern: str) -> SchemaValidator | None:
+    """Return a validator that never backtracks, or None if the pattern needs look-around."""
+    anchored = rf"\A(?:{pattern})"
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=anchored, regex_engine="rust-regex"))
+    except SchemaError:
+        return None

@@ -303,6 +303,8 @@ REJECTED = [
     ("x-sandbox.requests", {"service": "cache", "line": "x"}, "Unknown service cache"),
     ("x-sandbox.requests", {"service": "web"}, "missing"),
     ("x-sandbox.requests", {"service": "web", "line": "(GET"}, "Invalid regular expression"),
+    ("x-sandbox.requests.line", "(?!x)(a+)+$", "could take very long"),
+    ("x-sandbox.requests.line", r"(a*)\1*b", "could take very long"),
     ("x-sandbox.requests.line", "", "must not be empty"),
     ("x-sandbox.seed", {"things": -1}, "at least 0"),
     ("x-sandbox.egress", "perhaps", "true or false"),
