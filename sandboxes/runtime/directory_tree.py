@@ -135,11 +135,14 @@ def _entries(directory: int, device: int, subdirectories: list[str]) -> Iterator
     """Yield the status of the entries; add names of directories on the same device to the list."""
     with os.scandir(directory) as entries:
         for entry in entries:
-            with suppress(OSError):
+            # `suppress` would take as long as reading the status.
+            try:
                 found = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode) and found.st_dev == device:
-                    subdirectories.append(entry.name)
-                yield found
+            except OSError:
+                continue
+            if stat.S_ISDIR(found.st_mode) and found.st_dev == device:
+                subdirectories.append(entry.name)
+            yield found
 
 
 def remove(path: Path, seconds: float) -> None:
