@@ -24,7 +24,7 @@ from sandboxes.checks.limits import (
     Problem,
     limit_problems,
 )
-from sandboxes.runtime import RUNTIMES, EngineUnreachable, RuntimeFailure, get_runtime
+from sandboxes.runtime import RUNTIMES, EngineDenied, EngineUnreachable, RuntimeFailure, get_runtime
 
 ENGINE = "engine"
 GENERATE_KEY_HINT = (
@@ -128,6 +128,9 @@ def check_engine(**_: Any) -> list[checks.CheckMessage]:
     )
     try:
         held = get_runtime().images(sorted(images.values()))
+    except EngineDenied as error:
+        hint = "`sandbox-portal manage` runs commands as a user who may."
+        return [checks.Warning(str(error), hint=hint, id="sandboxes.W002")]
     except EngineUnreachable as error:
         hint = "Start the engine, or correct DOCKER_HOST. Web processes don't need an engine."
         return [checks.Warning(str(error), hint=hint, id="sandboxes.W002")]

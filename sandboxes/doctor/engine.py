@@ -8,13 +8,14 @@ from django.core.checks import CheckMessage
 from sandboxes.blueprints import folders
 from sandboxes.checks import runtime as checks_runtime
 from sandboxes.doctor.findings import Finding, Findings, Level, error, ok, warning
-from sandboxes.runtime import RuntimeFailure, get_runtime
+from sandboxes.runtime import EngineDenied, RuntimeFailure, get_runtime
 from sandboxes.runtime.docker.client import EngineClient
 from sandboxes.runtime.docker.engine_info import EngineInfo, outdated, read_engine_info
 
 OLDEST_API = (1, 41)
 DAEMON = "/etc/docker/daemon.json"
 START_ENGINE_REMEDY = "Start the engine (systemctl start docker), or correct DOCKER_HOST."
+RUN_AS_PORTAL_REMEDY = "Run the doctor with `sandbox-portal manage doctor`."
 
 
 def connection() -> EngineClient:
@@ -26,7 +27,8 @@ def runtime_answers() -> Findings:
     try:
         able = get_runtime().capabilities()
     except RuntimeFailure as exc:
-        yield error(str(exc), START_ENGINE_REMEDY)
+        denied = isinstance(exc, EngineDenied)
+        yield error(str(exc), RUN_AS_PORTAL_REMEDY if denied else START_ENGINE_REMEDY)
         return
     yield ok(f"The runtime {able.name} answers (version {able.version}).")
     if able.hard_disk_limit:

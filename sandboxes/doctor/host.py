@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -31,6 +32,8 @@ MAX_DRIFT = timedelta(seconds=2)
 SERIOUS_DRIFT = timedelta(seconds=30)
 PRIVATE_FILES = ("env", "demo-accounts.json", "portal.sqlite3", "queue", "mail")
 """Files in VAR_DIR that only the portal's user may read."""
+WRITTEN_FILES = ("portal.sqlite3*", "queue", "mail", "disk-reserve")
+"""Files in VAR_DIR, as patterns, that the portal's user must be able to write."""
 
 
 def disks() -> Findings:
@@ -137,15 +140,28 @@ def clock_agrees(name: str, now: datetime) -> Finding:
 
 def files() -> Findings:
     folder = Path(settings.VAR_DIR)
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         yield error(
             f"VAR_DIR, {folder}, isn't writable by this user.", "Change its owner to this user."
         )
         return
-    found = list(_open_to_others(folder))
+    found = [*_not_writable(folder), *_open_to_others(folder)]
     yield from found
     if not found:
-        yield ok(f"Other users can't read private files in {folder}.")
+        yield ok(f"This user can write to {folder}, and others can't read private files in it.")
+
+
+def _not_writable(folder: Path) -> Iterator[Finding]:
+    """Find what another user made, for example a command that root ran by itself."""
+    written = (file for name in WRITTEN_FILES for file in sorted(folder.glob(name)))
+    found = [file.name for file in written if not os.access(file, os.W_OK, effective_ids=True)]
+    if found:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        yield error(
+            f"This user, {user}, can't write to {', '.join(found)} in {folder}.",
+            f"Change their owner (chown -R {user} {folder}), and run commands with "
+            "`sandbox-portal manage`.",
+        )
 
 
 def _open_to_others(folder: Path) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from time import monotonic
 from django.db import DatabaseError, connections
 
 from sandboxes.doctor.findings import Check, Finding, Level, error, redacted
+from sandboxes.runtime import RuntimeFailure
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ def _run(check: Check, found: list[Finding]) -> None:
     except DatabaseError as exc:
         remedy = "Fix the database first, then run the doctor again."
         found.append(error(f"A database error prevented this check: {redacted(exc)}.", remedy))
+    except RuntimeFailure as exc:
+        remedy = "Fix what “runtime” reports first, then run the doctor again."
+        found.append(error(str(exc), remedy))
     except Exception as exc:  # noqa: BLE001 - a check that breaks must not hide the others
         remedy = "If no other finding explains it, report it as a bug of the portal."
         found.append(error(f"The check itself failed: {redacted(exc)}.", remedy))

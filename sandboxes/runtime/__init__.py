@@ -25,6 +25,7 @@ from sandboxes.runtime.contract import (
 )
 from sandboxes.runtime.errors import (
     CapacityExhausted,
+    EngineDenied,
     EngineRefused,
     EngineUnreachable,
     ImageMissing,
@@ -61,6 +62,7 @@ __all__ = [
     "CapacityExhausted",
     "CommandCheck",
     "EngineConnection",
+    "EngineDenied",
     "EngineRefused",
     "EngineUnreachable",
     "File",

@@ -11,6 +11,10 @@ class EngineUnreachable(RuntimeFailure):
     """The engine didn't respond, so it is unknown whether an object exists."""
 
 
+class EngineDenied(EngineUnreachable):
+    """The user of the process may not use the engine's socket."""
+
+
 class EngineRefused(RuntimeFailure):
     """The engine rejected a request."""
 

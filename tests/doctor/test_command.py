@@ -15,6 +15,7 @@ from django.db import OperationalError
 from sandboxes.doctor import registry, report
 from sandboxes.doctor.findings import Check, Finding, Level, error, ok, redacted, warning
 from sandboxes.doctor.runner import Result, overall_level, run_checks
+from sandboxes.runtime import EngineUnreachable
 
 RIGHT = Check("right", lambda: [ok("All is well.")])
 DOUBTFUL = Check("doubtful", lambda: [warning("It is old.", "Replace it.")])
@@ -37,13 +38,23 @@ def test_a_crashing_check_is_a_finding() -> None:
     assert right.findings == [ok("All is well.")]
 
 
-def test_a_database_error_is_reported_as_such() -> None:
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (OperationalError("connection refused"), "A database error prevented this check"),
+        (EngineUnreachable("The engine did not answer."), "The engine did not answer."),
+    ],
+)
+def test_an_error_of_the_database_or_the_engine_is_reported_as_such(
+    cause: Exception, message: str
+) -> None:
     def refuse() -> Iterator[Finding]:
-        raise OperationalError("connection refused")
+        raise cause
         yield
 
     (result,) = results(Check("keys", refuse))
-    assert "A database error prevented this check" in result.findings[0].message
+    assert result.findings[0].message.startswith(message)
+    assert "again" in result.findings[0].remedy
     assert result.findings[0].level is Level.ERROR
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from sandboxes.doctor import engine, host
 from sandboxes.doctor.findings import Level
+from sandboxes.runtime import EngineDenied
 from sandboxes.runtime.docker.engine_info import EngineInfo
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
 
@@ -34,7 +35,15 @@ GOOD = EngineInfo(
 def test_the_runtime_is_checked(runtime: MemoryRuntime) -> None:
     assert levels(engine.runtime_answers()) == [FINE, FINE]
     runtime.unreachable = True
-    assert levels(engine.runtime_answers()) == [WRONG]
+    assert "Start the engine" in the_one(engine.runtime_answers(), WRONG).remedy
+
+
+def test_a_user_who_may_not_use_the_engine_learns_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny() -> None:
+        raise EngineDenied("This user may not use the socket.")
+
+    monkeypatch.setattr(engine, "get_runtime", deny)
+    assert "sandbox-portal manage doctor" in the_one(engine.runtime_answers(), WRONG).remedy
 
 
 def test_a_complete_engine_is_ok() -> None:

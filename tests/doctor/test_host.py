@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from sandboxes.doctor import host
 from sandboxes.doctor.findings import Finding, Level
 from sandboxes.lib import clock
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
+from tests.helpers.users import NOBODY, as_nobody
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -69,6 +72,21 @@ def test_files_readable_by_others_are_reported(settings: SettingsWrapper, tmp_pa
     assert levels(host.files()) == [WRONG, WARNING]
     tmp_path.chmod(0o700)
     assert levels(host.files()) == [FINE]
+
+
+@pytest.mark.root
+def test_files_that_another_user_made_are_an_error(
+    settings: SettingsWrapper,
+) -> None:
+    with TemporaryDirectory() as home:
+        settings.VAR_DIR = home
+        for name in ("queue", "lost+found"):
+            Path(home, name).mkdir(0o700)
+        os.chown(home, NOBODY, NOBODY)
+        with as_nobody():
+            finding = the_one(host.files(), WRONG)
+    assert "This user, nobody, can't write to queue in" in finding.message
+    assert "sandbox-portal manage" in finding.remedy
 
 
 def test_a_read_only_directory_is_an_error(settings: SettingsWrapper, tmp_path: Path) -> None:

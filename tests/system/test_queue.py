@@ -25,6 +25,7 @@ from kombu import Connection
 from sandboxportal import celery_filesystem_broker as broker
 from sandboxportal.celery_filesystem_broker import MAX_MESSAGE_BYTES, UNREADABLE_PREFIX, Transport
 from tests.harness.servers import own_stores
+from tests.helpers.users import as_nobody
 from tests.helpers.wait import wait_for
 from tests.system.console import Console
 
@@ -32,7 +33,6 @@ pytestmark = pytest.mark.store
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHERS, MESSAGES = 4, 100
-UNPRIVILEGED_USER = 65534
 PADDING = "x" * 100_000
 """Large enough that writing a message takes several system calls."""
 
@@ -198,13 +198,10 @@ def test_a_message_that_this_user_may_not_read_is_set_aside() -> None:
         (folder / "0").chmod(0o600)
         for path, mode in ((Path(home), 0o777), (folder, 0o777), (readable, 0o644)):
             path.chmod(mode)
-        os.seteuid(UNPRIVILEGED_USER)
-        try:
+        with as_nobody():
             assert queue.get_nowait().payload == "readable"
             with pytest.raises(Empty):
                 queue.get_nowait()
-        finally:
-            os.seteuid(0)
         assert (folder / f"{UNREADABLE_PREFIX}0").exists()
 
 

@@ -21,6 +21,7 @@ from docker.utils import kwargs_from_env
 
 from sandboxes.runtime import (
     CapacityExhausted,
+    EngineDenied,
     EngineRefused,
     EngineUnreachable,
     ImageMissing,
@@ -170,9 +171,9 @@ class EngineClient:
             OSError,
         ) as error:
             if PERMISSION_DENIED in str(error):
-                raise EngineUnreachable(
+                raise EngineDenied(
                     f"This user may not use the Docker engine's socket, {self.url or 'the default'}"
-                    f", to {action}. Run the command by `sandbox-portal manage`, or as a user of "
+                    f", to {action}. Run the command with `sandbox-portal manage`, or as a user of "
                     "the socket's group."
                 ) from error
             raise EngineUnreachable(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from docker import APIClient
-from docker.errors import DockerException
 
-from sandboxes.runtime import EngineUnreachable
+from sandboxes.runtime import EngineDenied
 from sandboxes.runtime.docker.client import EngineClient
 from tests.harness.certificate import write_certificate
 from tests.helpers.servers import serving
+from tests.helpers.users import as_nobody
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -82,14 +83,16 @@ def test_the_environment_of_other_http_clients_is_ignored(
     assert set(Engine.authorizations) == {None}
 
 
-def test_a_socket_that_denies_access_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def deny(_factor: int) -> APIClient:
-        raise DockerException(f"Connection aborted: {PermissionError(13, 'Permission denied')}")
-
-    engine = EngineClient("unix:///run/docker.sock", 1)
-    monkeypatch.setattr(engine, "_connect", deny)
-    with (
-        pytest.raises(EngineUnreachable, match=r"may not use .*unix:///run/docker\.sock, to list"),
-        engine.calling("list the networks"),
-    ):
-        pass
+@pytest.mark.root
+def test_a_socket_that_denies_access_is_named() -> None:
+    with TemporaryDirectory() as home, socket.socket(socket.AF_UNIX) as listening:
+        path = str(Path(home, "docker.sock"))
+        listening.bind(path)
+        listening.listen()
+        engine = EngineClient(f"unix://{path}", 1)
+        with (
+            as_nobody(),
+            pytest.raises(EngineDenied, match=rf"may not use .*unix://{path}, to list"),
+            engine.calling("list the networks") as client,
+        ):
+            client.networks()
