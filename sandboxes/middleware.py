@@ -14,6 +14,7 @@ from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import redirect, render
 from django_structlog.middlewares import RequestMiddleware
 
@@ -116,6 +117,20 @@ class NoStoreMiddleware:
         response = self.get_response(request)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+class CompressionMiddleware(GZipMiddleware):
+    """Compresses responses of the REST API to programs.
+
+    Responses to a browser with cookies stay as they are: from the size of one that contains a
+    secret and a text of an attacker's choice, the secret could be guessed (BREACH).
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        has_cookies = bool(request.META.get("HTTP_COOKIE"))
+        if response.streaming or has_cookies or not request.path_info.startswith("/api/"):
+            return response
+        return super().process_response(request, response)
 
 
 class DiskReserveMiddleware:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from typing import TYPE_CHECKING
@@ -113,3 +114,19 @@ def test_cookies_are_inaccessible_to_scripts_and_other_sites(alice: User, client
         assert cookie["httponly"], cookie.key
         assert cookie["samesite"] in {"Lax", "Strict"}, cookie.key
     assert {"sessionid", "csrftoken"} <= client.cookies.keys()
+
+
+def test_only_programs_get_compressed_responses(alice: User, client: Client) -> None:
+    program = ApiClient(alice)
+    program.launch()
+    client.force_login(alice)
+    listed = program.get("/sandboxes", Accept_Encoding="gzip")
+    assert listed["Content-Encoding"] == "gzip"
+    assert json.loads(gzip.decompress(listed.content))["data"]
+    again = program.get("/sandboxes", Accept_Encoding="gzip", If_None_Match=listed["ETag"])
+    assert again.status_code == 304
+    assert "Content-Encoding" not in program.get("/sandboxes")
+    for path in ("/", "/api/v1/sandboxes"):
+        shown = client.get(path, headers={"Accept-Encoding": "gzip"})
+        assert shown.status_code == 200
+        assert "Content-Encoding" not in shown
