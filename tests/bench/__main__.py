@@ -126,7 +126,7 @@ class Run:
         self.measure("launches", lambda: self._launches(env))
         self.measure("rates", lambda: launching.rates(env, sizes.batches))
         self.measure("reset", lambda: resetting.reset(env, sizes.resets))
-        self.measure("pages", lambda: pages.pages(env, sizes.ended, sizes.requests))
+        self._pages(env)
         self._density(env)
         self.measure("expiry", lambda: density.expiry(env, sizes.due))
 
@@ -139,6 +139,22 @@ class Run:
         self.measure(
             "density", lambda: density.density(env, sizes.few_live, sizes.live, sizes.sweeps)
         )
+
+    def pages(self) -> None:
+        """Measure pages, API and admin, on a portal without a pool."""
+        self.measure_on("a portal for pages", portal_environment(DEVELOPERS), self._pages)
+
+    def _pages(self, env: PortalEnvironment) -> None:
+        sizes = self.sizes
+        self.measure("pages", lambda: pages.pages(env, sizes.ended, sizes.requests))
+
+    def memory(self) -> None:
+        """Measure the portal's processes, idle."""
+        portal = portal_environment(DEVELOPERS, ALL_PROCESSES)
+        self.measure_on("a portal that is idle", portal, self._processes)
+
+    def _processes(self, env: PortalEnvironment) -> None:
+        self.measure("processes", lambda: processes.memory_when_idle(env))
 
     def _launches(self, env: PortalEnvironment) -> results.Results:
         sizes = self.sizes
@@ -167,18 +183,24 @@ class Run:
     def _warm(self, env: PortalEnvironment) -> None:
         pool, launches = self.sizes.pool, self.sizes.warm_launches
         self.measure("warm", lambda: launching.warm(env, pool, launches, launches))
-        self.measure("processes", lambda: processes.memory(env.portal))
+        self._processes(env)
 
 
-PARTS = {"dashboards": Run.dashboards, "density": Run.density}
+PARTS = {
+    "dashboards": Run.dashboards,
+    "density": Run.density,
+    "memory": Run.memory,
+    "pages": Run.pages,
+}
 """Measurements that can run on their own."""
 
 
 def only(part: str, sizes: Sizes) -> int:
+    """Run one measurement, and print its targets and its figures."""
     run = Run(sizes)
     with interruptible():
         PARTS[part](run)
-    print(*report.summary_lines(run.results), sep="\n")
+    print(*report.only_lines(run.results), sep="\n")
     return 1 if run.results.get("failed") else 0
 
 

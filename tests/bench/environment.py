@@ -50,8 +50,11 @@ class PortalEnvironment:
 
     def browser(self, name: str) -> HttpClient:
         """Return a client with the session of a signed-in demo account."""
-        cookie = f"sessionid={call_in_portal(self.portal, 'sign_in', name)}"
-        return HttpClient(HOST, self.portal.port, Cookie=cookie)
+        return HttpClient(HOST, self.portal.port, Cookie=self.session(name))
+
+    def session(self, name: str) -> str:
+        """Sign a demo account in and return its cookie."""
+        return f"sessionid={call_in_portal(self.portal, 'sign_in', name)}"
 
     def count(self, state: str) -> int:
         """Count sandboxes in a state, straight from the database so that the portal has no work."""

@@ -74,6 +74,7 @@ def _requests(env: PortalEnvironment, sandbox: str) -> dict[str, Request]:
         "dashboard": _get(browser, "/"),
         "card poll": _poll(browser, rf"/sandboxes/{sandbox}/card/\?etag=[\w.]+", sandbox),
         "dashboard poll": _poll(browser, r"/overview/\?etag=[\w.]+&revision=\w+"),
+        "warnings poll": _get(browser, "/warnings/?where=cards&etag=", 204),
         "usage poll": _poll(browser, rf"/sandboxes/{sandbox}/usage/\?etag=\d+", sandbox),
         "logs via worker": _get(browser, f"/sandboxes/{sandbox}/logs/?service=api"),
         "sandbox details": _get(browser, f"/sandboxes/{sandbox}/"),

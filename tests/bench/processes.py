@@ -3,24 +3,59 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.bench.environment import HOST, PortalEnvironment
+from tests.bench.http_client import HttpClient
+from tests.bench.launching import run_parallel
 from tests.harness.portal import Portal
+from tests.helpers.wait import wait_for
 
 NAMES = {"gunicorn": "web", "celery": "worker", "reap_sandboxes": "reaper"}
+PAGES = ("/", "/history/", "/tokens/", "/webhooks/", "/api/v1/docs")
+CONNECTIONS, VISITS = 8, 3
+MIN_CPU_SECONDS = 0.2
+"""Of a process that has responded with each page more than once."""
+SETTLE_SECONDS = 5
 USER_TICKS = 13
 SYSTEM_TICKS = 14
 """Fields of /proc/PID/stat, counted from the process id as 0."""
 
 
-def memory(portal: Portal) -> dict[str, float]:
-    """Return MB of the portal's processes by name, as PSS, which counts shared pages once."""
+def memory_when_idle(env: PortalEnvironment) -> dict[str, float]:
+    """Return MB of the portal's processes by name, as PSS, which counts shared pages once.
+
+    All processes of `web` have responded with pages before.
+    """
+    cookie = env.session("developer")
+    began = _worker_cpu(env.portal)
+
+    def load_pages(_: int) -> None:
+        browser = HttpClient(HOST, env.portal.port, Cookie=cookie)
+        for path in PAGES * VISITS:
+            browser.get(path)
+        browser.close()
+
+    def have_responded() -> bool:
+        run_parallel(load_pages, CONNECTIONS)
+        used = _worker_cpu(env.portal)
+        return all(used[pid] > began[pid] + MIN_CPU_SECONDS for pid in used)
+
+    wait_for(have_responded, "all processes of web respond with pages")
+    time.sleep(SETTLE_SECONDS)
     sizes: Counter[str] = Counter()
-    for pid, name in _processes(portal):
+    for pid, name in _processes(env.portal):
         sizes[name] += _pss(pid)
     return dict(sizes)
+
+
+def _worker_cpu(portal: Portal) -> dict[int, float]:
+    """Return the CPU time by process of `web`, without the one that starts the others."""
+    first, *workers = [pid for pid, name in _processes(portal) if name == "web"]
+    return {pid: _cpu_seconds(pid) for pid in workers or [first]}
 
 
 def web_cpu_seconds(portal: Portal) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.bench import plots
@@ -20,6 +21,7 @@ REPRODUCING = """\
     make bench            # everything, in about twelve minutes; writes this page
     make bench ARGS='--only dashboards'    # 1,000 open dashboards; prints the result only
     make bench ARGS='--only density'       # 100 sandboxes, and sweeps; prints the result only
+    make bench ARGS='--only pages'         # the same for pages, and for memory
     make bench QUICK=1    # few repetitions, in two minutes; writes to var/bench
 
 The benchmarks need 9 GiB of free memory (4 with `QUICK=1`), and either root on Debian or Ubuntu or
@@ -60,6 +62,14 @@ def _lines(results: Results, drawn: Sequence[str]) -> Iterator[str]:
         )
     yield "## Reproducing\n"
     yield REPRODUCING
+
+
+def only_lines(results: Results) -> Iterator[str]:
+    """Yield the targets that were measured and the tables with their figures, for the terminal."""
+    yield from (line for line in summary_lines(results) if not line.startswith("·"))
+    for section in SECTIONS.values():
+        with suppress(KeyError):
+            yield from list(section(results))
 
 
 def target_rows(results: Results) -> Iterator[list[str]]:

@@ -23,6 +23,9 @@ METHODS = """\
   ([tests/bench/compose_stack](../tests/bench/compose_stack/compose.yaml)). *Health check*: the API
   starts after the database's health check has passed, as Docker's guide recommends.
 """
+UTILIZATION = 0.7
+"""Share of a core above which requests wait noticeably for each other."""
+DASHBOARD_POLL_SECONDS, WARNINGS_POLL_SECONDS = 10, 20
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -221,6 +224,42 @@ def _pages(results: Results) -> Iterator[str]:
     )
 
 
+def _capacity(results: Results) -> Iterator[str]:
+    by_count = results["pages"]["by_ended_count"]
+    slowest = {
+        page: max(times[page]["cpu"][0] for times in by_count.values())
+        for page in next(iter(by_count.values()))
+    }
+    dashboard = (
+        slowest["dashboard poll"] / DASHBOARD_POLL_SECONDS
+        + slowest["warnings poll"] / WARNINGS_POLL_SECONDS
+    )
+    loads = {
+        "a dashboard is open": dashboard,
+        "the same, and a page is loaded each minute": dashboard + slowest["dashboard"] / 60,
+        "a program lists 20 sandboxes in summary every 10 s": slowest["API list, 20 in summary"]
+        / 10,
+    }
+    yield (
+        f"How many users one core can serve in the processes of `web`, if {UTILIZATION:.0%} of it "
+        "may be used. Sandboxes, the engine, the worker and the database need processor time of "
+        "their own.\n"
+    )
+    yield from table(
+        ["Each user", "CPU of `web` for each user (ms in a second)", "Users for each core"],
+        (
+            [load, f"{cpu * 1000:.2f}", f"{int(UTILIZATION / cpu) // 10 * 10:,}"]
+            for load, cpu in loads.items()
+        ),
+    )
+    if measured := results.get("dashboards"):
+        share = measured["web_cpu_share"]
+        yield (
+            f"With {measured['count']:,} open dashboards and warm launches beside them, `web` used "
+            f"{share:.2f} cores.\n"
+        )
+
+
 def _gateway(results: Results) -> Iterator[str]:
     measured = results["gateway"]
     yield (
@@ -248,6 +287,7 @@ SECTIONS = {
     "Memory": _memory,
     "Sweeps": _sweeps,
     "Pages, API and admin": _pages,
+    "Capacity": _capacity,
     "Gateway": _gateway,
 }
 PLOT_SECTIONS = {

@@ -18,6 +18,7 @@ PAGES = (
     "dashboard",
     "card poll",
     "dashboard poll",
+    "warnings poll",
     "history",
     "API list, 20 in summary",
     "admin list",
