@@ -154,7 +154,7 @@ def _step(step: dict[str, Any], usual_seconds: float | None) -> Step:
 
 def failed_step(sandbox: Sandbox) -> Step | None:
     """Return the launch step that failed, if any."""
-    return next((step for step in steps(sandbox) if step.state == "failed"), None)
+    return next((_step(step, None) for step in sandbox.steps if step["state"] == "failed"), None)
 
 
 def advice(sandbox: Sandbox) -> str | None:

@@ -132,7 +132,7 @@ class Card:
     def steps(self) -> list[display.Step]:
         return display.steps(self.sandbox, self.estimate)
 
-    @property
+    @cached_property
     def failed_step(self) -> display.Step | None:
         return display.failed_step(self.sandbox)
 

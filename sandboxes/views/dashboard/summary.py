@@ -144,7 +144,7 @@ class DashboardSummary:
     @property
     def revision(self) -> str:
         """What polls compare first; see `dashboard_revision`."""
-        return dashboard_revision(self.live, self.ended[0] if self.ended else None)
+        return dashboard_revision(self.live, self.ended[0].pk if self.ended else None)
 
     @property
     def poll_seconds(self) -> int:
