@@ -221,6 +221,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # After WhiteNoise, so that static files may be cached.
     "sandboxes.middleware.NoStoreMiddleware",
+    "sandboxes.middleware.CompressionMiddleware",
     "sandboxes.middleware.DiskReserveMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
