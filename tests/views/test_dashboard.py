@@ -69,7 +69,7 @@ def test_at_the_limit_the_oldest_sandbox_can_be_replaced(web: Client, alice: Use
     launch(alice, name="second")
     launch(alice, name="short", ttl_minutes=15)
     response = web.get("/")
-    assert "15 min , when short expires. Destroy the oldest (oldest)" in text(response)
+    assert "15 min , when short expires. About limits Destroy the oldest (oldest)" in text(response)
     assert f'data-destroy="{oldest.public_id}"' in response.content.decode()
 
 
