@@ -36,6 +36,7 @@ def read_env_file(text: str, variables: Variables, *, raw: bool = False) -> dict
     A value may use `variables` and those above it in the file. In the format `raw`, a value is
     the rest of its line. Raises InvalidEnvFile, TooLarge.
     """
+    variables.budget.copy(1, len(text))  # Before it is parsed, which takes the time.
     if "\0" in text:
         message = "This line contains a NUL character."
         raise InvalidEnvFile(_line_of(text, text.index("\0")), message, "Remove it.")
