@@ -152,7 +152,7 @@ def files() -> Findings:
 
 
 def _not_writable(folder: Path) -> Iterator[Finding]:
-    """Find what another user made, for example a command that root ran by itself."""
+    """Find what another user made, for example root by running a command directly."""
     written = (file for name in WRITTEN_FILES for file in sorted(folder.glob(name)))
     found = [file.name for file in written if not os.access(file, os.W_OK, effective_ids=True)]
     if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from sandboxes.doctor import host
 from sandboxes.doctor.findings import Finding, Level
 from sandboxes.lib import clock
 from tests.doctor.findings import FINE, WARNING, WRONG, levels, the_one
-from tests.helpers.users import NOBODY, as_nobody
+from tests.helpers.users import OTHER_USER, as_other_user
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -82,10 +83,12 @@ def test_files_that_another_user_made_are_an_error(
         settings.VAR_DIR = home
         for name in ("queue", "lost+found"):
             Path(home, name).mkdir(0o700)
-        os.chown(home, NOBODY, NOBODY)
-        with as_nobody():
+        os.chown(home, OTHER_USER, OTHER_USER)
+        with as_other_user():
             finding = the_one(host.files(), WRONG)
-    assert "This user, nobody, can't write to queue in" in finding.message
+    assert (
+        f"This user, {pwd.getpwuid(OTHER_USER).pw_name}, can't write to queue in" in finding.message
+    )
     assert "sandbox-portal manage" in finding.remedy
 
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-NOBODY = 65534
+OTHER_USER = 65534
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
-    """Access files with the permissions of the user `nobody`."""
-    os.seteuid(NOBODY)
+def as_other_user() -> Iterator[None]:
+    """Access files with the permissions of a user without any."""
+    os.seteuid(OTHER_USER)
     try:
         yield
     finally:

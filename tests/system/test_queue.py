@@ -25,7 +25,7 @@ from kombu import Connection
 from sandboxportal import celery_filesystem_broker as broker
 from sandboxportal.celery_filesystem_broker import MAX_MESSAGE_BYTES, UNREADABLE_PREFIX, Transport
 from tests.harness.servers import own_stores
-from tests.helpers.users import as_nobody
+from tests.helpers.users import as_other_user
 from tests.helpers.wait import wait_for
 from tests.system.console import Console
 
@@ -198,7 +198,7 @@ def test_a_message_that_this_user_may_not_read_is_set_aside() -> None:
         (folder / "0").chmod(0o600)
         for path, mode in ((Path(home), 0o777), (folder, 0o777), (readable, 0o644)):
             path.chmod(mode)
-        with as_nobody():
+        with as_other_user():
             assert queue.get_nowait().payload == "readable"
             with pytest.raises(Empty):
                 queue.get_nowait()

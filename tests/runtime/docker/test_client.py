@@ -16,7 +16,7 @@ from sandboxes.runtime import EngineDenied
 from sandboxes.runtime.docker.client import EngineClient
 from tests.harness.certificate import write_certificate
 from tests.helpers.servers import serving
-from tests.helpers.users import as_nobody
+from tests.helpers.users import as_other_user
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -91,7 +91,7 @@ def test_a_socket_that_denies_access_is_named() -> None:
         listening.listen()
         engine = EngineClient(f"unix://{path}", 1)
         with (
-            as_nobody(),
+            as_other_user(),
             pytest.raises(EngineDenied, match=rf"may not use .*unix://{path}, to list"),
             engine.calling("list the networks") as client,
         ):
