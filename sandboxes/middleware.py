@@ -14,6 +14,7 @@ from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import redirect, render
 from django_structlog.middlewares import RequestMiddleware
@@ -126,7 +127,9 @@ class CompressionMiddleware(GZipMiddleware):
     secret and a text of an attacker's choice, the secret could be guessed (BREACH).
     """
 
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
         has_cookies = bool(request.META.get("HTTP_COOKIE"))
         if response.streaming or has_cookies or not request.path_info.startswith("/api/"):
             return response
