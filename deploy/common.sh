@@ -111,5 +111,5 @@ ensure_requirements() {
 ensure_test_packages() {
     ensure_venv
     ensure_requirements requirements.txt
-    ensure_requirements requirements-dev.txt
+    ensure_requirements requirements-dev.txt -r requirements.txt
 }
