@@ -40,14 +40,26 @@ def save(results: Results, folder: Path) -> list[str]:
         except KeyError:
             continue
         chart.uuid = name
-        (folder / f"{name}.svg").write_text(_without_scripts(chart.render(is_unicode=True)))
+        (folder / f"{name}.svg").write_text(_reduced(chart.render(is_unicode=True)))
         drawn.append(name)
     return drawn
 
 
-def _without_scripts(svg: str) -> str:
-    """Remove the library's scripts, and its comments, which contain the date."""
-    return re.sub(r"<script.*?</script>|<!--.*?-->", "", svg, flags=re.DOTALL) + "\n"
+def _reduced(svg: str) -> str:
+    """Keep only what is visible, at half the size.
+
+    Without the library's scripts, the descriptions that they show, its comments, which contain the
+    date, and fractions of a tenth of a pixel.
+    """
+    scripts = r"<script.*?</script>|<desc.*?</desc>|<!--.*?-->"
+    visible = re.sub(scripts, "", svg, flags=re.DOTALL).replace(' class=""', "")
+    styles, end, shapes = visible.partition("</defs>")
+    return styles + end + re.sub(r"<[^>]+>", _rounded, shapes) + "\n"
+
+
+def _rounded(tag: re.Match[str]) -> str:
+    """Round the numbers of the tag's attributes, but none that is shown."""
+    return re.sub(r"(?<=\d\.\d)\d+", "", tag[0])
 
 
 def _options(title: str, height: int, **more: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def publish(part: str, report: Report, page: Path = PAGE) -> None:
     text = with_report(page.read_text(), part, report)
     file = file_of(part, page)
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(asdict(report), indent=1) + "\n")
+    file.write_text(json.dumps(asdict(report), separators=(",", ":")) + "\n")
     page.write_text(text)
 
 
