@@ -6,6 +6,7 @@ import hashlib
 import json
 from http import HTTPStatus
 
+from csp.decorators import csp_update
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -96,8 +97,10 @@ def _refuse(
         endpoint = host_label.partition("--")[2]
         place = reverse("open-endpoint", args=[names.public_id(host_label), endpoint])
         link = f"{settings.SITE_URL}{place}?{urlencode({'path': path})}"
-        context = {"refusal": refusal, "link": link}
-        response = render(request, "gateway/refused.html", context)
+        context = {"refusal": refusal, "link": link, "asset_origin": settings.SITE_URL}
+        # The page is at the sandbox's host, its stylesheets and logo at the portal's.
+        sources = {key: [settings.SITE_URL] for key in ("style-src", "img-src")}
+        response = csp_update(sources)(render)(request, "gateway/refused.html", context)
     else:
         problem = {
             "type": "about:blank",

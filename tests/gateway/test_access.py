@@ -305,6 +305,9 @@ def test_browsers_get_a_page_and_other_clients_problem_details(sandbox: Sandbox)
     assert page.status_code == 401
     link = f"https://portal.example.com/sandboxes/{sandbox.public_id}/open/web/?path=%2Fplans"
     assert f'href="{link}%3Fa%3D%3Cb%3E"' in page.content.decode()
+    # The page looks like the portal's pages, although its host is the sandbox's.
+    assert 'rel="stylesheet" href="https://portal.example.com/static/' in page.content.decode()
+    assert "style-src 'self' https://portal.example.com;" in page["Content-Security-Policy"]
 
     problem = ask(label_of(sandbox), Accept="*/*")
     assert problem["Content-Type"] == "application/problem+json"
