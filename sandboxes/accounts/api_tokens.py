@@ -86,6 +86,11 @@ def revoke_all_of(rule: IdentityRule) -> None:
     ApiToken.objects.filter(identity_rule=rule, revoked_at=None).update(revoked_at=clock.now())
 
 
+def revoke_all(user: User) -> None:
+    """Revoke all tokens of the user."""
+    ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
+
+
 def revoke(token: ApiToken) -> None:
     """Revoke the token. Its row stays as a record."""
     ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=clock.now())

@@ -17,8 +17,7 @@ from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.db import transaction
 
-from sandboxes.lib import clock
-from sandboxes.models import ApiToken
+from sandboxes.accounts import api_tokens
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -92,12 +91,12 @@ def record_proof(user: User, email: str) -> None:
 def sign_out_everywhere(user: User, keep_session: str | None = None) -> None:
     """End all sessions of the user except `keep_session`, and revoke all API tokens."""
     end_sessions(user, keep_session)
-    ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
+    api_tokens.revoke_all(user)
 
 
 def revoke_programs(user: User) -> None:
     """Revoke the API tokens and delete the webhooks of the user."""
-    ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
+    api_tokens.revoke_all(user)
     user.webhooks.all().delete()
 
 

@@ -19,12 +19,12 @@ def link_blocker(warning: SandboxWarning) -> str:
     """Return why the link can't be used any more, or an empty string."""
     owner = warning.sandbox.owner
     if owner is None or not owner.is_active:
-        return str(TOO_LATE)
+        return TOO_LATE
     if warning.link_used_at:
-        return str(LINK_USED)
+        return LINK_USED
     if not warning.sandbox.is_active or warning.deadline <= clock.now():
-        return str(TOO_LATE)
-    return "" if warning.is_current else str(DEADLINE_CHANGED)
+        return TOO_LATE
+    return "" if warning.is_current else DEADLINE_CHANGED
 
 
 def extension_minutes(warning: SandboxWarning) -> int:

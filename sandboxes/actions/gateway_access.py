@@ -43,7 +43,7 @@ USED_CODE = Refusal(
 INVALID_TOKEN = Refusal(
     HTTPStatus.UNAUTHORIZED, "Invalid, expired, or revoked token. Create a new one."
 )
-SMALL_SCOPE = Refusal(
+INSUFFICIENT_SCOPE = Refusal(
     HTTPStatus.FORBIDDEN, "The token must have full access to open endpoints of a sandbox."
 )
 OTHER_OWNER = Refusal(HTTPStatus.FORBIDDEN, "The token belongs to another user than the sandbox.")
@@ -106,7 +106,7 @@ def _authorize_token(public_id: str, text: str) -> Refusal | None:
     if token is None:
         return INVALID_TOKEN
     if token.scope != Scope.ALL:
-        return SMALL_SCOPE
+        return INSUFFICIENT_SCOPE
     return None if _owns(token.user, public_id) else OTHER_OWNER
 
 

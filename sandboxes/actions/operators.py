@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from sandboxes import queue
+from sandboxes.accounts import api_tokens
 from sandboxes.core import journal, leases, lifecycle
-from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict
-from sandboxes.models import LAUNCHING_STATES, ApiToken, EndReason, EventKind, Sandbox, State
+from sandboxes.models import LAUNCHING_STATES, EndReason, EventKind, Sandbox, State
 from sandboxes.worker import tasks as worker_tasks
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def cancel(sandbox: Sandbox, actor: User, reason: str) -> None:
 
 @transaction.atomic
 def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
-    """Retry the removal of the sandbox now. Raises StateConflict."""
+    """Retry the removal of the sandbox now. Raises StateConflict if it isn't being removed."""
     if not leases.clear_lease(sandbox, State.DESTROYING):
         raise StateConflict(f"The sandbox is {sandbox.state}; there is nothing to remove.")
     journal.record(
@@ -45,7 +45,7 @@ def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
 
 @transaction.atomic
 def message_owner(sandbox: Sandbox, actor: User, text: str) -> None:
-    """Send the owner a message, by email and in the journal. Raises StateConflict."""
+    """Email the owner a message and record it. Raises StateConflict if there is no owner."""
     if sandbox.owner is None:
         raise StateConflict("The sandbox has no owner to write to.")
     journal.record(sandbox, EventKind.MESSAGE, text, actor=actor)
@@ -61,7 +61,7 @@ def suspend_user(user: User, actor: User, reason: str) -> None:
         raise StateConflict("You can't suspend your own account. Ask another operator.")
     if not _set_active(user, active=False):
         raise StateConflict("This account is already suspended.")
-    ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
+    api_tokens.revoke_all(user)
     for sandbox in user.sandboxes.not_ending():
         message = f"The account was suspended. {reason}"
         lifecycle.begin_destroy(sandbox, EndReason.OPERATOR, message, actor=actor)

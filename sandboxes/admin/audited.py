@@ -48,8 +48,8 @@ class AuditedModelAdmin(ModelAdmin):
     ) -> Any:
         if self._is_edited(request, obj):
             base = getattr(self, "add_form", self.form) if obj is None else self.form
-            made: Any = type(base)
-            kwargs["form"] = made("AuditedForm", (base,), {"reason": reason_field()})
+            form_metaclass: Any = type(base)
+            kwargs["form"] = form_metaclass("AuditedForm", (base,), {"reason": reason_field()})
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -88,7 +88,7 @@ class MaintenanceAdmin(PortalAdmin):
     def isolation(self, row: Maintenance) -> str:  # noqa: ARG002 - the same for the whole portal
         if runtime.is_isolated():
             return "Every sandbox has its own network and its own limits."
-        return str(display.TRIAL_MODE)
+        return display.TRIAL_MODE
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False

@@ -62,10 +62,12 @@ class SettingsForm(ModelForm):
             "SANDBOX_SUBNETS",
         }
         known = {name: getattr(environment, name) for name in names}
-        for there, what, hint in checks.limit_problems(SimpleNamespace(**known | self.overrides)):
-            if there:
-                named = [name for name in self.overrides if name in what.split()]
-                self.add_error(named[0] if named else None, f"{what} {hint}")
+        for is_problem, message, hint in checks.limit_problems(
+            SimpleNamespace(**known | self.overrides)
+        ):
+            if is_problem:
+                named = [name for name in self.overrides if name in message.split()]
+                self.add_error(named[0] if named else None, f"{message} {hint}")
         return self.cleaned_data
 
 
@@ -99,8 +101,8 @@ def _field(name: str, setting: RuntimeSetting) -> forms.Field:
             help_text=help_text(own or "none"),
             widget=forms.TextInput({"class": "vTextField", "placeholder": own}),
         )
-    made: Any = forms.IntegerField if setting.type is int else forms.FloatField
-    field: forms.Field = made(
+    field_class: Any = forms.IntegerField if setting.type is int else forms.FloatField
+    field: forms.Field = field_class(
         required=False,
         min_value=checks.MINIMUMS.get(name),
         label=label,
@@ -112,9 +114,9 @@ def _field(name: str, setting: RuntimeSetting) -> forms.Field:
 
 def _build_form() -> Any:
     """Return the form class with a field for each setting."""
-    made: Any = type(SettingsForm)
+    metaclass: Any = type(SettingsForm)
     fields = {name: _field(name, setting) for name, setting in RUNTIME_SETTINGS.items()}
-    return made("SettingsForm", (SettingsForm,), fields)
+    return metaclass("SettingsForm", (SettingsForm,), fields)
 
 
 def _fieldsets() -> Any:

@@ -55,11 +55,6 @@ class Parameter:
     max_length: int = MAX_TEXT_LENGTH
 
     @property
-    def is_bounded(self) -> bool:
-        """Whether an integer has a minimum or maximum of its own."""
-        return self.minimum > -MAX_INTEGER or self.maximum < MAX_INTEGER
-
-    @property
     def range_hint(self) -> str:
         """The numbers that an integer takes; empty if it has no bounds of its own."""
         has_minimum, has_maximum = self.minimum > -MAX_INTEGER, self.maximum < MAX_INTEGER

@@ -30,14 +30,14 @@ def check_gateway(**_: Any) -> list[checks.CheckMessage]:
     if not settings.SANDBOX_DOMAIN:
         return []
     found: list[checks.CheckMessage] = [
-        checks.Error(what, hint=hint, id="sandboxes.E030")
-        for there, what, hint in _domain_problems(settings.SANDBOX_DOMAIN)
-        if there
+        checks.Error(text, hint=hint, id="sandboxes.E030")
+        for is_problem, text, hint in _domain_problems(settings.SANDBOX_DOMAIN)
+        if is_problem
     ]
     if settings.SANDBOX_GATEWAY_CERTIFICATE:
         found += [
-            checks.Error(what, hint=hint, id="sandboxes.E031")
-            for what, hint in certificate.problems(settings.SANDBOX_DOMAIN, must_read_key=False)
+            checks.Error(text, hint=hint, id="sandboxes.E031")
+            for text, hint in certificate.problems(settings.SANDBOX_DOMAIN, must_read_key=False)
         ]
     if not found and (current := certificate.read()):
         found += _expiry_warnings(current)
@@ -46,9 +46,9 @@ def check_gateway(**_: Any) -> list[checks.CheckMessage]:
 
 def _expiry_warnings(current: x509.Certificate) -> Iterator[checks.CheckMessage]:
     if certificate.remaining(current) <= certificate.RENEW_BEFORE:
-        what = f"SANDBOX_GATEWAY_CERTIFICATE {certificate.expiry(current)}."
+        text = f"SANDBOX_GATEWAY_CERTIFICATE {certificate.expiry(current)}."
         hint = "Renew it; the gateway loads new files automatically."
-        yield checks.Warning(what, hint=hint, id="sandboxes.W031")
+        yield checks.Warning(text, hint=hint, id="sandboxes.W031")
 
 
 def check_owner_only(**_: Any) -> list[checks.CheckMessage]:
@@ -56,16 +56,16 @@ def check_owner_only(**_: Any) -> list[checks.CheckMessage]:
     guarded = [one.name for one in folders.valid().values() if one.access is Access.OWNER]
     if not guarded:
         return []
-    what = f"Others can open sandboxes of {', '.join(guarded)}, which are for their owners only: "
+    text = f"Others can open sandboxes of {', '.join(guarded)}, which are for their owners only: "
     if not settings.SANDBOX_DOMAIN:
-        what += "the portal has no gateway (SANDBOX_DOMAIN is empty)."
+        text += "the portal has no gateway (SANDBOX_DOMAIN is empty)."
         hint = "Set up a gateway: docs/gateway.md."
     elif _is_public(settings.SANDBOX_BIND_ADDRESS):
-        what += f"ports are published on {settings.SANDBOX_BIND_ADDRESS}, past the gateway."
+        text += f"ports are published on {settings.SANDBOX_BIND_ADDRESS}, past the gateway."
         hint = "Set SANDBOX_BIND_ADDRESS to an address that only the gateway reaches."
     else:
         return []
-    return [checks.Warning(what, hint=hint, id="sandboxes.W032")]
+    return [checks.Warning(text, hint=hint, id="sandboxes.W032")]
 
 
 def _is_public(address: str) -> bool:
@@ -84,9 +84,9 @@ def check_gateway_dns(**_: Any) -> list[checks.CheckMessage]:
     try:
         socket.getaddrinfo(name, settings.SANDBOX_GATEWAY_HTTPS_PORT)
     except OSError as error:
-        what = f"The host name {name} doesn't resolve: {error.strerror or error}."
+        text = f"The host name {name} doesn't resolve: {error.strerror or error}."
         hint = f"Add a DNS record for *.{settings.SANDBOX_DOMAIN} with the gateway's address."
-        return [checks.Warning(what, hint=hint, id="sandboxes.W030")]
+        return [checks.Warning(text, hint=hint, id="sandboxes.W030")]
     return []
 
 

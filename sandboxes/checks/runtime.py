@@ -46,9 +46,9 @@ def check_blueprints(**_: Any) -> list[checks.CheckMessage]:
     default, valid = settings.SANDBOX_DEFAULT_BLUEPRINT, folders.valid()
     if default not in valid:
         known = ", ".join(valid) or "none"
-        what = f"SANDBOX_DEFAULT_BLUEPRINT: no valid blueprint “{default}”."
+        text = f"SANDBOX_DEFAULT_BLUEPRINT: no valid blueprint “{default}”."
         hint = f"Use one of the valid blueprints: {known}."
-        found.append(checks.Warning(what, hint=hint, id="sandboxes.E002"))
+        found.append(checks.Warning(text, hint=hint, id="sandboxes.E002"))
     return found
 
 
@@ -56,8 +56,8 @@ def check_keys(**_: Any) -> list[checks.CheckMessage]:
     """Check that the secrets of sandboxes can be encrypted."""
     keys = settings.SANDBOX_ENCRYPTION_KEYS
     if not keys:
-        what = "SANDBOX_ENCRYPTION_KEYS is empty, so the secrets of sandboxes can't be encrypted."
-        return [checks.Error(what, hint=GENERATE_KEY_HINT, id="sandboxes.E003")]
+        text = "SANDBOX_ENCRYPTION_KEYS is empty, so the secrets of sandboxes can't be encrypted."
+        return [checks.Error(text, hint=GENERATE_KEY_HINT, id="sandboxes.E003")]
     return [
         checks.Error(
             f"SANDBOX_ENCRYPTION_KEYS: key {number} isn't a Fernet key.",
@@ -72,23 +72,23 @@ def check_keys(**_: Any) -> list[checks.CheckMessage]:
 def check_limits(**_: Any) -> list[checks.CheckMessage]:
     """Check that the limits are valid, alone and in combination."""
     return [
-        checks.Error(what, hint=hint, id="sandboxes.E005")
-        for there, what, hint in limit_problems(settings)
-        if there
+        checks.Error(text, hint=hint, id="sandboxes.E005")
+        for is_problem, text, hint in limit_problems(settings)
+        if is_problem
     ]
 
 
 def check_runtime(**_: Any) -> list[checks.CheckMessage]:
     """Check the runtime and the addresses where it publishes sandboxes."""
     found: list[checks.CheckMessage] = [
-        checks.Error(what, hint=hint, id="sandboxes.E006")
-        for there, what, hint in _runtime_problems()
-        if there
+        checks.Error(text, hint=hint, id="sandboxes.E006")
+        for is_problem, text, hint in _runtime_problems()
+        if is_problem
     ]
     if settings.SANDBOX_RUNTIME == "memory":
-        what = "SANDBOX_RUNTIME is “memory”, which only simulates sandboxes."
+        text = "SANDBOX_RUNTIME is “memory”, which only simulates sandboxes."
         hint = "Unset SANDBOX_RUNTIME, except in tests."
-        found.append(checks.Warning(what, hint=hint, id="sandboxes.W001"))
+        found.append(checks.Warning(text, hint=hint, id="sandboxes.W001"))
     return found
 
 
@@ -96,14 +96,14 @@ def check_isolation(**_: Any) -> list[checks.CheckMessage]:
     """Check that sandboxes are isolated, and that blueprints support the runtime."""
     if sandboxes_runtime.is_isolated():
         return []
-    what = "SANDBOX_RUNTIME is “process”: sandboxes aren't isolated from each other or the portal."
+    text = "SANDBOX_RUNTIME is “process”: sandboxes aren't isolated from each other or the portal."
     hint = "Only for trusted users. Otherwise, use a Docker engine: docs/trial-mode.md."
-    found: list[checks.CheckMessage] = [checks.Warning(what, hint=hint, id="sandboxes.W003")]
+    found: list[checks.CheckMessage] = [checks.Warning(text, hint=hint, id="sandboxes.W003")]
     for name, blueprint in folders.valid().items():
         if not blueprint.supports_runtime(settings.SANDBOX_RUNTIME):
-            what = f"The blueprint {name} can't be launched, since it can't run as processes."
+            text = f"The blueprint {name} can't be launched, since it can't run as processes."
             hint = "Add x-sandbox.process to it (docs/blueprints.md), or use a Docker engine."
-            found.append(checks.Warning(what, hint=hint, id="sandboxes.W004"))
+            found.append(checks.Warning(text, hint=hint, id="sandboxes.W004"))
     return found
 
 

@@ -68,7 +68,7 @@ def _api(found: EngineInfo) -> Finding:
 
 
 def _limits(found: EngineInfo) -> Finding:
-    missing = [kind for kind, there in found.limits.items() if not there]
+    missing = [kind for kind, is_enforced in found.limits.items() if not is_enforced]
     if not missing:
         return ok(f"The engine limits {', '.join(found.limits)}.")
     words = f"The engine can't limit {', '.join(missing)}; a sandbox may starve others."

@@ -98,11 +98,11 @@ def _iptables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:
 
 
 def _jump(chain: str, match: str, undo: bool, target: str = "DROP") -> Iterator[str]:
-    there = f"iptables -w -C {chain} {match} -j {target} 2>/dev/null"
+    is_present = f"iptables -w -C {chain} {match} -j {target} 2>/dev/null"
     if undo:
-        yield f"while {there}; do iptables -w -D {chain} {match} -j {target}; done"
+        yield f"while {is_present}; do iptables -w -D {chain} {match} -j {target}; done"
     else:
-        yield f"{there} || iptables -w -I {chain} {match} -j {target}"
+        yield f"{is_present} || iptables -w -I {chain} {match} -j {target}"
 
 
 def _nftables(subnets: IPv4Network, egress: bool, undo: bool) -> Iterator[str]:

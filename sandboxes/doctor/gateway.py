@@ -21,14 +21,14 @@ def gateway() -> Findings:
     if presented is None:
         yield error(f"The gateway doesn't answer at {place}.", SEE_DOCS)
     elif not certificate.covers(presented, domain):
-        what = f"The certificate at {place} isn't valid for *.{domain}."
-        yield error(what, "Let the name lead to the gateway, and look into the gateway's log.")
+        text = f"The certificate at {place} isn't valid for *.{domain}."
+        yield error(text, "Let the name lead to the gateway, and look into the gateway's log.")
     elif certificate.remaining(presented).days < 0:
-        what = f"The certificate at {place} expired on {presented.not_valid_after_utc:%Y-%m-%d}."
-        yield error(what, "Renew it, and look into the gateway's log.")
+        text = f"The certificate at {place} expired on {presented.not_valid_after_utc:%Y-%m-%d}."
+        yield error(text, "Renew it, and look into the gateway's log.")
     elif (stored := certificate.read()) and stored != presented:
-        what = "The gateway doesn't present the certificate of SANDBOX_GATEWAY_CERTIFICATE."
-        yield warning(what, "Look into the gateway's log: it loads new files automatically.")
+        text = "The gateway doesn't present the certificate of SANDBOX_GATEWAY_CERTIFICATE."
+        yield warning(text, "Look into the gateway's log: it loads new files automatically.")
     else:
         words = f"The certificate at {place} {certificate.expiry(presented)}."
         if certificate.remaining(presented) <= certificate.RENEW_BEFORE:

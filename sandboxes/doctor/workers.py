@@ -32,14 +32,14 @@ def queue() -> Findings:
 
 def _ping_result(sent: AsyncResult[str]) -> Finding:
     try:
-        who = sent.get(timeout=ANSWER_SECONDS)
+        worker_name = sent.get(timeout=ANSWER_SECONDS)
     except NoAnswer:
         return error(
             f"No worker responded within {ANSWER_SECONDS:g} s.",
             "Start `worker` (honcho start worker), or check its log. It may be overloaded, or "
             "use a different broker or cache than this process.",
         )
-    return ok(f"A worker responded ({who}).")
+    return ok(f"A worker responded ({worker_name}).")
 
 
 def heartbeat() -> Findings:

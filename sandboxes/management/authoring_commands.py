@@ -256,8 +256,8 @@ def _amount(used: float | None, limit: int) -> str:
     return f"not measured, limit {limit} MB" if used is None else f"{used:.0f} of {limit} MB"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}."
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}."
 
 
 @contextmanager

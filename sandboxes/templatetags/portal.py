@@ -61,7 +61,7 @@ SECONDS_SHOWN_BELOW = 600
 @register.inclusion_tag("sandboxes/_trial_mode_notice.html")
 def trial_mode() -> dict[str, str]:
     """Render a notice if sandboxes run as processes of the server, without isolation."""
-    return {"words": "" if runtime.is_isolated() else str(display.TRIAL_MODE)}
+    return {"words": "" if runtime.is_isolated() else display.TRIAL_MODE}
 
 
 @register.simple_tag

@@ -55,10 +55,10 @@ def collection(request: Request, public_id: str) -> HttpResponse:
             keys = actions.read_credentials(sandbox, request.user)
             access = explorer_access(Card(sandbox), keys)
             name = f"{description.title}: {sandbox}"
-            made = postman.build_collection(
+            collection_data = postman.build_collection(
                 description, name, access.address, access.auth, access.secret
             )
-            return dumps_pretty(made)
+            return dumps_pretty(collection_data)
 
     return _download(request, public_id, ".postman_collection.json", JSON, make)
 

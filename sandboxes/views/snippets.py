@@ -121,7 +121,11 @@ def _database_commands(
 ) -> Iterator[Snippet]:
     """Yield a command for each database: with its credentials, if there are any."""
     urls = database_urls(blueprint, card.endpoints, credentials)
-    found = {name: made for name, url in urls.items() if (made := client_and_command(url))}
+    found = {
+        name: found_client
+        for name, url in urls.items()
+        if (found_client := client_and_command(url))
+    }
     counts = Counter(client for client, _ in found.values())
     for name, (client, command) in found.items():
         is_only = counts[client] == 1

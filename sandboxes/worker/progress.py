@@ -25,7 +25,7 @@ class Progress:
         self.renewed_at = clock.now()
 
     def report(self, name: str) -> None:
-        """Record that this step is running. Raise LeaseLost."""
+        """Record that this step is running. Raises LeaseLost."""
         now = clock.now()
         if not self.steps or self.steps[-1]["name"] != name:
             self.close("done", now)
@@ -50,6 +50,6 @@ class Progress:
 
 
 def renew_or_abort(sandbox: Sandbox, **values: Any) -> None:
-    """Renew the lease of a sandbox and store the values. Raise LeaseLost."""
+    """Renew the lease of a sandbox and store the values. Raises LeaseLost."""
     if not leases.renew_lease(sandbox, **values):
         raise LeaseLost

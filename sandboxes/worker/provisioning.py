@@ -86,7 +86,7 @@ def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
 def specification(sandbox: Sandbox) -> SandboxSpec:
     """Return the sandbox's specification, and reserve the ports that it lacks.
 
-    Raise BlueprintNotFound, BlueprintChanged, CapacityExhausted.
+    Raises BlueprintNotFound, BlueprintChanged, CapacityExhausted.
     """
     variables = {
         **variable_texts(sandbox.parameters),
@@ -109,7 +109,7 @@ def specification(sandbox: Sandbox) -> SandboxSpec:
 def with_free_ports(sandbox: Sandbox, call: Callable[[SandboxSpec], Result]) -> Result:
     """Call with the sandbox's specification, again with other ports where a program uses some.
 
-    Raise RuntimeFailure, BlueprintNotFound.
+    Raises RuntimeFailure, BlueprintNotFound.
     """
     spec = specification(sandbox)
     published = {each.name: each.ports for each in spec.services}

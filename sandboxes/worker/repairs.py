@@ -98,7 +98,7 @@ def _end_used(sandbox: Sandbox) -> None:
 
 
 def _find_fault(sandbox: Sandbox) -> Decision | None:
-    """Return the decision about a sandbox that is broken now, else None. Raise RuntimeFailure."""
+    """Return the decision about a sandbox that is broken now, else None. Raises RuntimeFailure."""
     runtime, blueprint = get_runtime(sandbox.engine.connection), for_sandbox(sandbox)
     facts = runtime.observe(sandbox.public_id).get(sandbox.public_id)
     probe = None

@@ -61,7 +61,7 @@ def reset(sandbox: Sandbox) -> None:
 def _run_reset_command(sandbox: Sandbox) -> bool:
     """Run the blueprint's command, and return whether there is one and it succeeded.
 
-    Raise EngineUnreachable, BlueprintNotFound, LeaseLost.
+    Raises EngineUnreachable, BlueprintNotFound, LeaseLost.
     """
     by_command = for_sandbox(sandbox).reset
     if by_command is None or not (command := by_command.command_for(settings.SANDBOX_RUNTIME)):
@@ -84,7 +84,7 @@ def _run_reset_command(sandbox: Sandbox) -> bool:
 def _recreate_services(sandbox: Sandbox) -> dict[str, Any]:
     """Recreate the services, and return the values to store in the row.
 
-    Raise RuntimeFailure, BlueprintNotFound, LeaseLost.
+    Raises RuntimeFailure, BlueprintNotFound, LeaseLost.
     """
     facts = get_runtime(sandbox.engine.connection).recreate(
         provisioning.specification(sandbox),

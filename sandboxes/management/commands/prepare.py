@@ -38,8 +38,8 @@ class Command(BaseCommand):
         if options["demo"]:
             self._step("Demo accounts", "create_demo_accounts", print=True)
 
-    def _step(self, what: str, command: str, *arguments: str, **options: Any) -> None:
-        self.stdout.write(f"▸ {what}")
+    def _step(self, title: str, command: str, *arguments: str, **options: Any) -> None:
+        self.stdout.write(f"▸ {title}")
         self.stdout.flush()
         call_command(command, *arguments, stdout=self.stdout, stderr=self.stderr, **options)
 

@@ -63,12 +63,12 @@ class Timer:
         """Seconds until the limit, never 0."""
         return max(0.01, self.ends - time.monotonic())
 
-    def is_due(self, seconds: float, what: str) -> bool:
-        """Return whether `what` was last done at least `seconds` ago, or never."""
+    def is_due(self, seconds: float, activity: str) -> bool:
+        """Return whether `activity` was last done at least `seconds` ago, or never."""
         now = time.monotonic()
-        if now - self._last.get(what, float("-inf")) < seconds:
+        if now - self._last.get(activity, float("-inf")) < seconds:
             return False
-        self._last[what] = now
+        self._last[activity] = now
         return True
 
 

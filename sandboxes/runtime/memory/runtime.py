@@ -224,12 +224,12 @@ class MemoryRuntime:
 
     # For tests.
 
-    def fail_next(self, what: str, error: BaseException) -> None:
+    def fail_next(self, operation: str, error: BaseException) -> None:
         """Make the next call of a method, or the next step of `create`, raise this error.
 
         Objects created before the failing step remain. KeyboardInterrupt simulates a kill.
         """
-        self._failures[what].append(error)
+        self._failures[operation].append(error)
 
     def fail_startup(self, service: str, exit_code: int, output: str = "") -> None:
         """Make the service of that name exit as soon as it is started."""
@@ -292,13 +292,13 @@ class MemoryRuntime:
         self._sandboxes[sandbox_id] = FakeSandbox(sandbox_id, created_at or timezone.now())
 
     @contextmanager
-    def _call(self, what: str) -> Iterator[None]:
+    def _call(self, operation: str) -> Iterator[None]:
         time.sleep(self.slow_seconds)
         with self._lock:
             if self.unreachable:
                 raise EngineUnreachable("The engine did not answer.")
-            if self._failures[what]:
-                raise self._failures[what].pop(0)
+            if self._failures[operation]:
+                raise self._failures[operation].pop(0)
             yield
 
     def _restore(self, fake: FakeSandbox, spec: SandboxSpec, service: ServiceSpec) -> bool:

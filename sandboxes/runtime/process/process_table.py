@@ -80,17 +80,17 @@ def descendants(of: int, everything: Mapping[int, Process]) -> list[Process]:
     return found
 
 
-def send_signal(process: Process, number: signal.Signals) -> None:
+def send_signal(process: Process, signal_number: signal.Signals) -> None:
     """Signal this process. Does nothing if it has ended, even when its PID was reused."""
     with suppress(psutil.NoSuchProcess):
-        process.handle.send_signal(number)
+        process.handle.send_signal(signal_number)
 
 
-def end_all(look: Callable[[], Iterable[Process]], seconds: float) -> bool:
-    """Kill until `look` finds no process; return whether that took less than `seconds`."""
-    ends = time.monotonic() + seconds
-    while living := list(look()):
-        if time.monotonic() > ends:
+def end_all(find: Callable[[], Iterable[Process]], seconds: float) -> bool:
+    """Kill until `find` returns no process; return whether that took less than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while living := list(find()):
+        if time.monotonic() > deadline:
             return False
         for process in living:
             send_signal(process, signal.SIGKILL)

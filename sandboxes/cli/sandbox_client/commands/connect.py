@@ -91,12 +91,12 @@ def _program(name: str) -> str:
     raise SandboxError(f"{name} is not installed, or not in PATH.")
 
 
-def _choose(found: dict[str, T], name: str | None, what: str, option: str) -> T:
-    """Return the one with this name, or the only one. Raises SandboxError."""
+def _choose(found: dict[str, T], name: str | None, noun: str, option: str) -> T:
+    """Return the item with this name, or the only one. Raises SandboxError."""
     if name in found:
         return found[name]
     if not found:
-        raise SandboxError(f"This sandbox has no {what}.")
+        raise SandboxError(f"This sandbox has no {noun}.")
     if name is None and len(found) == 1:
         return next(iter(found.values()))
     raise SandboxError(f"Choose one with {option}: {', '.join(found)}.")
