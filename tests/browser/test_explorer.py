@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+LATE_TIMERS = """
+    const { setTimeout } = window;
+    window.setTimeout = (run, delay, ...rest) => setTimeout(run, delay + 1000, ...rest);
+"""
+"""A script that delays timers, as a busy machine does: focus must not move once they run."""
+
 
 @pytest.fixture
 def sandbox(alice: User, api: SandboxApi, runtime: MemoryRuntime) -> Sandbox:
@@ -156,6 +162,7 @@ def test_tabs_are_one_tab_stop_and_copy_the_whole_snippet(
     page: Page, context: BrowserContext, alice: User, sandbox: Sandbox, watch: Watch
 ) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.add_init_script(LATE_TIMERS)
     sign_in(page, alice)
     page.get_by_role("button", name="Show credentials").click()
     expect(page.get_by_role("heading", name="Credentials")).to_be_focused()
