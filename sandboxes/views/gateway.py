@@ -89,18 +89,31 @@ def _local_path(text: str) -> str:
     return text if text.startswith("/") and not text.startswith(access.CODE_PATH) else "/"
 
 
+def _refusal_page(
+    request: HttpRequest, host_label: str, refusal: gateway_access.Refusal, path: str
+) -> HttpResponse:
+    """Return a page at the sandbox's host, with the portal's stylesheets and logo."""
+    endpoint = host_label.partition("--")[2]
+    place = reverse("open-endpoint", args=[names.public_id(host_label), endpoint])
+    link = f"{settings.SITE_URL}{place}?{urlencode({'path': path})}"
+    context = {"refusal": refusal, "link": link, "asset_origin": settings.SITE_URL}
+
+    @csp_update({"style-src": [settings.SITE_URL], "img-src": [settings.SITE_URL]})
+    def page(request: HttpRequest) -> HttpResponse:
+        return render(request, "gateway/refused.html", context)
+
+    response = page(request)
+    assert isinstance(response, HttpResponse)
+    return response
+
+
 def _refuse(
     request: HttpRequest, host_label: str, refusal: gateway_access.Refusal, path: str
 ) -> HttpResponse:
     """Return a page for browsers, and problem details for API clients."""
+    response: HttpResponse
     if path and "text/html" in request.headers.get("Accept", ""):
-        endpoint = host_label.partition("--")[2]
-        place = reverse("open-endpoint", args=[names.public_id(host_label), endpoint])
-        link = f"{settings.SITE_URL}{place}?{urlencode({'path': path})}"
-        context = {"refusal": refusal, "link": link, "asset_origin": settings.SITE_URL}
-        # The page is at the sandbox's host, its stylesheets and logo at the portal's.
-        sources = {key: [settings.SITE_URL] for key in ("style-src", "img-src")}
-        response = csp_update(sources)(render)(request, "gateway/refused.html", context)
+        response = _refusal_page(request, host_label, refusal, path)
     else:
         problem = {
             "type": "about:blank",
