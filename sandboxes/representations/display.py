@@ -261,14 +261,18 @@ def parameter_value(value: str | int | bool) -> str:
     return str(value)
 
 
-def parameters(sandbox: Sandbox) -> list[tuple[str, str]]:
+def parameters(sandbox: Sandbox, *, with_defaults: bool = True) -> list[tuple[str, str]]:
     """Return titles and values of the parameters, in the blueprint's order.
 
-    If the blueprint is gone, they have their names as titles.
+    Without defaults, only those whose value isn't the blueprint's default. If the blueprint is
+    gone, all are returned, with their names as titles.
     """
     chosen: dict[str, str | int | bool] = sandbox.parameters
     blueprint = blueprints.find_for_sandbox(sandbox) if chosen else None
-    titles = {name: one.title for name, one in blueprint.parameters.items()} if blueprint else {}
-    names = [name for name in titles if name in chosen]
-    names += [name for name in chosen if name not in titles]
-    return [(titles.get(name, name), parameter_value(chosen[name])) for name in names]
+    known = blueprint.parameters if blueprint else {}
+    names = [name for name in known if name in chosen]
+    if not with_defaults:
+        names = [name for name in names if chosen[name] != known[name].default]
+    found = [(known[name].title, parameter_value(chosen[name])) for name in names]
+    unknown = (name for name in chosen if name not in known)
+    return [*found, *((name, parameter_value(chosen[name])) for name in unknown)]

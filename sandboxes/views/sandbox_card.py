@@ -117,6 +117,11 @@ class Card:
         return display.parameters(self.sandbox)
 
     @cached_property
+    def unusual_parameters(self) -> list[tuple[str, str]]:
+        """Those of them that aren't the blueprint's defaults."""
+        return display.parameters(self.sandbox, with_defaults=False)
+
+    @cached_property
     def extension(self) -> display.ExtensionQuote:
         return display.extension_quote(self.sandbox)
 

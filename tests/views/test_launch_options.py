@@ -144,3 +144,5 @@ def test_an_ended_sandbox_keeps_showing_what_it_was_launched_with(choices, alice
         assert "Region us" in text, path
         assert "Debug log Yes" in text
         assert "build 1&lt;2" in text
+        # Lists leave defaults out.
+        assert ("Workers 2" in text) is path.startswith("/sandboxes/")
