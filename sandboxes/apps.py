@@ -7,6 +7,7 @@ from django.apps import AppConfig
 
 class SandboxesConfig(AppConfig):
     name = "sandboxes"
+    verbose_name = "Portal"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

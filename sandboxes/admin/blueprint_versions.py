@@ -86,8 +86,8 @@ class BlueprintVersionAdmin(ReadOnlyAdminMixin, PortalAdmin):
             None,
             {
                 "fields": ("name", "title", "version", "status", "live"),
-                "description": "What sandboxes of this version consist of. It never changes; "
-                "“manage.py blueprint prepare” makes versions from the blueprints' folders.",
+                "description": "A version never changes. “manage.py blueprint prepare” creates "
+                "new ones from the blueprints' folders.",
             },
         ),
         ("Content", {"fields": ("access", "limits", "services", "image_ids", "digest")}),
