@@ -62,9 +62,9 @@ def test_the_page_shows_current_and_peak_usage(web: Client, alice: User) -> None
     )
     page = web.get(reverse("sandbox", args=[sandbox.public_id]))
     for phrase in (
-        "Memory 120 MB peak 140 of 512 MB",
-        "CPU 0.10 cores peak 0.50 of 1 cores",
-        "Disk 12 MB peak 12 of 2,048 MB",
+        "Memory 120 MB peak 140 of 512",
+        "CPU 0.10 cores peak 0.50 of 1",
+        "Disk 12 MB peak 12 of 2,048",
         "Requests 8 per min peak 1,200; 1,208 total",
     ):
         assert phrase in text(page)
