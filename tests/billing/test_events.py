@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -95,9 +97,29 @@ def test_events_are_read_in_pages(api: ApiClient) -> None:
     assert names == ["Tomás Herrera", *(f"Team {number}" for number in range(5))]
 
 
+def test_a_request_waits_for_the_next_event(api: ApiClient, db: psycopg.Connection) -> None:
+    changes = (
+        lambda: api.ok("PATCH", "/v1/plans/plan_team", json={"name": "Crew"}),
+        lambda: db.execute("UPDATE plans SET name = 'Band' WHERE id = 'plan_team'"),
+    )
+    for number, (change, seconds) in enumerate(zip(changes, (0.3, 1.5), strict=True), 1):
+        with ThreadPoolExecutor(1) as other:
+            waiting = other.submit(events_after, api, f"evt_{number:09}", wait="20")
+            time.sleep(0.1)
+            changed_at = time.monotonic()
+            change()
+            [event] = waiting.result()
+        assert event["type"] == "plan.updated"
+        assert time.monotonic() - changed_at < seconds
+    assert events_after(api, "evt_000000003", wait="1") == []
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
+        ("wait=1", "wait"),
+        ("after=evt_000000001&wait=26", "wait"),
+        ("after=evt_000000001&wait=1.0", "wait"),
         ("after=evt_000000999", "after"),
         ("after=last", "after"),
         ("after=evt_000000001&type=plan.updated", "type"),

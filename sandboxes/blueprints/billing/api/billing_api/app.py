@@ -16,6 +16,7 @@ import msgspec
 import psycopg2
 
 from . import cors, documentation, health, idempotency, parsing
+from .changes import Changes
 from .cycle import clock
 from .database import Cursor, Database, DatabaseUnavailable
 from .database_errors import UNAVAILABLE, to_problem
@@ -27,6 +28,7 @@ from .settings import Settings
 from .web import (
     MAX_BODY_BYTES,
     Call,
+    NothingYet,
     Operation,
     Problem,
     Response,
@@ -63,10 +65,15 @@ class Application:
         self._scenario = settings.scenario
         self._database = database
         self._after_write = after_write
+        self._changes = Changes()
         self._faults = FaultInjector()
         self._routes: dict[str, dict[str, Operation]] = {}
         for operation in OPERATIONS:
             self._routes.setdefault(operation.path, {})[operation.method] = operation
+
+    def stop_waiting(self) -> None:
+        """Answer requests that wait at once, as the process ends."""
+        self._changes.stop()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         started, identifier = time.monotonic(), request_id(environ)
@@ -107,14 +114,14 @@ class Application:
         key = "" if read_only else idempotency.parse_key(environ.get("HTTP_IDEMPOTENCY_KEY"))
         route = f"{operation.method} {environ['PATH_INFO']}"
 
-        def run(cursor: Cursor, *, with_faults: bool = True) -> Outcome:
+        def run(cursor: Cursor, *, with_faults: bool = True, may_wait: bool = False) -> Outcome:
             if with_faults and not environ.get("HTTP_SANDBOX_PORTAL"):
                 self._faults.check(cursor, operation)
             if not read_only:
                 clock.lock(cursor, operation.clock_lock)
 
             def handle() -> bytes:
-                call = Call(cursor, row_id, body, query, self._key)
+                call = Call(cursor, row_id, body, query, self._key, may_wait)
                 return msgspec.json.encode(operation.handle(call))
 
             if not key:
@@ -122,14 +129,29 @@ class Application:
             return idempotency.run_once(cursor, route, key, msgspec.json.encode(body), handle)
 
         try:
-            outcome = self._transaction(run, read_only=read_only)
+            outcome = self._when_ready(run, getattr(query, "wait", 0), read_only=read_only)
         except DatabaseUnavailable as error:
             raise unavailable(UNAVAILABLE) from error
         except psycopg2.Error as error:
             raise to_problem(error) from error
         if not read_only:
             self._after_write()
+            self._changes.announce()
         return _success(operation, outcome)
+
+    def _when_ready(
+        self, run: Callable[..., Outcome], seconds: float, *, read_only: bool
+    ) -> Outcome:
+        """Run an operation; again after each change while it has nothing to return."""
+        if seconds:
+            with self._changes.deadline(seconds) as deadline:
+                while self._changes.may_wait(deadline):
+                    seen = self._changes.count
+                    try:
+                        return self._transaction(partial(run, may_wait=True), read_only=read_only)
+                    except NothingYet:
+                        self._changes.wait(seen, deadline)
+        return self._transaction(run, read_only=read_only)
 
     def _transaction(self, run: Callable[..., Outcome], *, read_only: bool) -> Outcome:
         """Run an operation, with the faults that apply to it. Raises their problem."""

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import UnsetType
 
 from .resources.table import Moment
 from .web import Operation, Problem, invalid
@@ -31,6 +32,7 @@ TYPE_NAMES = {
 }
 TIMESTAMP = "a time with a time zone, such as 2026-01-31T09:30:00Z"
 MOMENT = f"{TIMESTAMP}, or a date, such as 2026-01-31; in a URL, write + as %2B"
+INTEGER_TYPES = (int, int | UnsetType)
 INTEGER = re.compile(r"-?[0-9]+")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 LINE = "text on one line, without NUL or other control characters"
@@ -95,7 +97,7 @@ def parse_query(operation: Operation, query: str) -> Any:
 def _integers(model: type) -> frozenset[str]:
     """Return the parameters that are integers; msgspec also reads `1e1` and `1.0` as one."""
     hints = get_type_hints(model)
-    return frozenset(name for name, hint in hints.items() if hint is int)
+    return frozenset(name for name, hint in hints.items() if hint in INTEGER_TYPES)
 
 
 def _decode(wanted: type, value: str) -> Moment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import time
 from typing import Any
@@ -18,7 +19,8 @@ from .request_log import log_request, request_id
 from .settings import Settings
 from .web import Problem, status_line
 
-THREADS = 4
+THREADS = 6
+"""Some may wait: for events, or with a delay that a fault adds."""
 MAX_READ_BYTES = 1024 * 1024
 """Maximum bytes that waitress reads; above MAX_BODY_BYTES, so that the API can send a 413."""
 
@@ -58,8 +60,16 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     database = Database(settings.database_url)
     HTTPChannel.error_task_class = ProblemTask
     timekeeper = Timekeeper(database)
+    application = Application(settings, database, timekeeper.wake)
+
+    def stop(*_: object) -> None:
+        # The server waits for its threads when it ends.
+        application.stop_waiting()
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
     server = create_server(
-        Application(settings, database, timekeeper.wake),
+        application,
         sockets=[listener],
         threads=THREADS,
         ident=None,

@@ -69,6 +69,10 @@ class Problem(Exception):
         return Response(self.status, body, "application/problem+json", self.headers)
 
 
+class NothingYet(Exception):
+    """There is nothing to return now; a request that waits looks again."""
+
+
 def status_line(status: int) -> str:
     """Return a status with its reason phrase, as in an HTTP status line."""
     return f"{status} {HTTPStatus(status).phrase}"
@@ -92,7 +96,8 @@ def unavailable(detail: str) -> Problem:
 class Call(Struct):
     """One validated call of an operation, within its transaction.
 
-    ``key`` is the API key of the sandbox, from which secrets are derived.
+    ``key`` is the API key of the sandbox, from which secrets are derived. If the call
+    ``may_wait``, a handler that has nothing to return may raise NothingYet.
     """
 
     cursor: Cursor
@@ -100,6 +105,7 @@ class Call(Struct):
     body: Any
     query: Any
     key: bytes = b""
+    may_wait: bool = False
 
 
 class Operation(Struct, frozen=True):

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from psycopg2.sql import SQL, Identifier
 
 from ..database import Cursor
-from ..web import Call, Operation, invalid
+from ..web import Call, NothingYet, Operation, invalid
 from .crud import read_operations
 from .models import (
     INVOICES,
@@ -69,6 +69,10 @@ EventId = Annotated[
         examples=["evt_000000001"],
     ),
 ]
+Seconds = Annotated[
+    int,
+    Meta(ge=0, le=25, description="With `after`: seconds to wait for an event if there is none"),
+]
 BEFORE_THE_FIRST = "evt_000000000"
 TABLES: dict[str, Table[Any]] = {
     table.name.removesuffix("s"): table
@@ -116,7 +120,8 @@ class NewEvent(Struct, forbid_unknown_fields=True):
 class EventQuery(PageQuery, kw_only=True):
     """Filters of the list of events.
 
-    With ``after``, events are returned oldest first, from the one that follows it.
+    With ``after``, events are returned oldest first, from the one that follows it; the response
+    waits up to ``wait`` seconds for an event.
     """
 
     type: EventType | UnsetType = UNSET
@@ -124,6 +129,7 @@ class EventQuery(PageQuery, kw_only=True):
     created_after: MomentFilter | UnsetType = UNSET
     created_before: MomentFilter | UnsetType = UNSET
     after: EventId | UnsetType = UNSET
+    wait: Seconds | UnsetType = UNSET
 
 
 EVENTS = Table("events", "event", Event)
@@ -136,13 +142,17 @@ def page(call: Call) -> Page[Event]:
     """
     query: EventQuery = call.query
     if query.after is UNSET:
+        if query.wait:
+            raise invalid("wait", "needs `after`")
         return EVENTS.page(call.cursor, query)
     given = [name for name in EventQuery.__struct_fields__ if getattr(query, name) is not UNSET]
-    for name in set(given) - {"after", "limit"}:
+    for name in set(given) - {"after", "limit", "wait"}:
         raise invalid(name, "can't be combined with `after`")
     transaction, number = _position(call.cursor, query.after)
     call.cursor.execute(IN_ORDER, (transaction, number, query.limit + 1))
     rows = [Event(*row) for row in call.cursor.fetchall()]
+    if call.may_wait and not rows:
+        raise NothingYet
     call.cursor.execute("SELECT count(*) FROM events")
     (total,) = call.cursor.fetchone() or (0,)
     return Page(rows[: query.limit], len(rows) > query.limit, None, total)
