@@ -2,35 +2,30 @@
 
 A message is delivered at least once. A worker leases a webhook while it sends to it; if the worker
 is killed, the message is due again when the lease ends.
-
-Receivers may be slow, and only a few threads deliver at a time. Owners therefore take turns: no two
-webhooks of one owner are served at once, next is the owner who was served least recently, and
-webhooks that were slow the last time get only a part of the threads.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from threading import BoundedSemaphore
 from time import monotonic
 from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import F, Max, OuterRef
 
 from sandboxes.lib import clock
-from sandboxes.lib.batches import Batch
 from sandboxes.lib.http.retry_after import parse_retry_after
 from sandboxes.models import DeliveryStatus, DisabledReason, Webhook, WebhookDelivery
-from sandboxes.models.abstract.claims import is_due
-from sandboxes.models.webhook import TEST_EVENT_TYPE, WebhookQuerySet
+from sandboxes.models.webhook import TEST_EVENT_TYPE
 from sandboxes.notifications import emails
 from sandboxes.webhooks import signing
 from sandboxes.webhooks.client import DeliveryError, DeliveryResponse, post
 from sandboxes.webhooks.messages import body_of
+from sandboxes.webhooks.turns import SLOW_SECONDS, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +38,6 @@ RETRY_DELAYS = [
 """Delays between attempts, as Standard Webhooks suggests: ten attempts in about three days."""
 JITTER = 0.1
 """Random share of the delay, so that retries to one server don't coincide."""
-WEBHOOK_LEASE = timedelta(seconds=60)
 DISABLE_AFTER = timedelta(days=5)
 """Duration of failures after which a webhook is disabled."""
 MAX_RETRY_AFTER = timedelta(hours=1)
@@ -51,80 +45,18 @@ MAX_RETRY_AFTER = timedelta(hours=1)
 EXCERPT_LENGTH = 500
 MAX_LOGGED_ATTEMPTS = 30
 
-SLOW_SECONDS = 2.0
-"""Duration of an attempt from which on a webhook counts as slow."""
-SLOW_THREADS = 3
-"""How many of a process's threads may send to slow webhooks at once."""
-CANDIDATES = 10
-
-_batch = Batch("webhooks")
-_slow_threads = BoundedSemaphore(SLOW_THREADS)
+_turns = Turns("webhooks", Webhook, WebhookDelivery, "webhook")
 
 
 def deliver_due() -> None:
     """Deliver until nothing is due, unless enough threads are delivering already."""
-    _batch.run(_deliver_next)
-
-
-def _deliver_next() -> bool:
-    if delivery := _claim(slow=False):
-        _deliver(delivery)
-        return True
-    if not _slow_threads.acquire(blocking=False):
-        return False
-    try:
-        if delivery := _claim(slow=True):
-            _deliver(delivery)
-        return delivery is not None
-    finally:
-        _slow_threads.release()
+    _turns.deliver_due(_deliver)
 
 
 def _claim(**criteria: bool) -> WebhookDelivery | None:
     """Lease the next of these webhooks and claim its oldest due delivery; None if none is due."""
-    now = clock.now()
-    for webhook in _turns(now).filter(**criteria)[:CANDIDATES]:
-        if pk := _acquire(webhook, now):
-            rows = WebhookDelivery.objects.select_related("webhook")
-            # Secrets are read later, where a decryption error fails only this message.
-            return rows.defer("webhook__secrets").get(pk=pk)
-    return None
-
-
-def _turns(now: datetime) -> WebhookQuerySet:
-    """Return webhooks with due deliveries whose owners have none in progress, in order of turns."""
-    busy = Webhook.objects.filter(leased_until__isnull=False)
-    busy = busy.exclude(is_due("leased_until", now, WEBHOOK_LEASE))
-    of_owner = Webhook.objects.filter(user=OuterRef("user")).order_by().values("user")
-    return (
-        Webhook.objects.enabled()
-        .filter(pk__in=WebhookDelivery.objects.due(now).values("webhook"))
-        .exclude(user__in=busy.values("user"))
-        .annotate(owner_served_at=of_owner.annotate(at=Max("last_attempt_at")).values("at"))
-        .order_by(
-            F("owner_served_at").asc(nulls_first=True),
-            F("last_attempt_at").asc(nulls_first=True),
-            "pk",
-        )
-    )
-
-
-@transaction.atomic
-def _acquire(webhook: Webhook, now: datetime) -> int | None:
-    """Lease the webhook, and claim and return its oldest due delivery."""
-    # The lock keeps other workers from leasing another webhook of the owner.
-    siblings = Webhook.objects.select_for_update().filter(user=webhook.user_id).order_by("pk")
-    if any(clock.is_ahead(row.leased_until, now, WEBHOOK_LEASE) for row in siblings):
-        return None
-    due = WebhookDelivery.objects.due(now).filter(webhook=webhook)
-    pk = due.order_by("due_at", "pk").values_list("pk", flat=True).first()
-    until = now + WEBHOOK_LEASE
-    if pk is None or not Webhook.objects.enabled().claim(
-        webhook.pk, leased_until=until, last_attempt_at=now
-    ):
-        return None
-    due.claim(pk, due_at=until, attempts=F("attempts") + 1)
-    return pk
+    delivery: WebhookDelivery | None = _turns.claim(**criteria)
+    return delivery
 
 
 def _render(delivery: WebhookDelivery) -> None:
@@ -134,51 +66,80 @@ def _render(delivery: WebhookDelivery) -> None:
         delivery.save(update_fields=["body", "facts"])
 
 
-def _deliver(delivery: WebhookDelivery) -> None:
-    webhook, now, started_at = delivery.webhook, clock.now(), monotonic()
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to deliver a message: its response, or the error if there was none."""
+
+    at: datetime
+    response: DeliveryResponse | None
+    error: str
+    seconds: float
+
+    @property
+    def status(self) -> int | None:
+        return self.response.status if self.response else None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the receiver took the message."""
+        return (
+            self.status is not None and HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+        )
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The entry of the delivery's log."""
+        text = self.response.text[:EXCERPT_LENGTH].replace("\0", "") if self.response else ""
+        return {
+            "at": self.at.isoformat(),
+            "status": self.status,
+            "seconds": self.seconds,
+            "error": self.error,
+            "response": text,
+        }
+
+
+def attempt(url: str, message: Callable[[datetime], tuple[Mapping[str, str], bytes]]) -> Attempt:
+    """Send a message, made of headers and body, once; log an unexpected error."""
+    now, started_at = clock.now(), monotonic()
     response, error = None, ""
     try:
-        _render(delivery)
-        headers = signing.headers(webhook, delivery, now)
-        response = post(webhook.url, headers, delivery.body.encode())
+        response = post(url, *message(now))
     except DeliveryError as failure:
         error = str(failure)
     except Exception:
         # A message that can't be sent must not block the others.
-        log.exception("delivery_failed", webhook=webhook.public_id)
+        log.exception("delivery_failed")
         error = "Internal error. It has been logged."
-    entry = {
-        "at": now.isoformat(),
-        "status": response.status if response else None,
-        "seconds": round(monotonic() - started_at, 3),
-        "error": error,
-        "response": response.text[:EXCERPT_LENGTH].replace("\0", "") if response else "",
-    }
-    _record(delivery, response, entry)
+    return Attempt(now, response, error, round(monotonic() - started_at, 3))
+
+
+def outcome(delivery: Any, made: Attempt) -> dict[str, Any]:
+    """Return the values that an attempt gives to a delivery: its log, and what is next."""
+    values: dict[str, Any] = {"log": [*delivery.log, made.entry][-MAX_LOGGED_ATTEMPTS:]}
+    if made.succeeded:
+        return values | {"status": DeliveryStatus.DELIVERED, "due_at": None}
+    if delivery.attempts > len(RETRY_DELAYS):
+        return values | {"status": DeliveryStatus.FAILED, "due_at": None}
+    return values | {"due_at": clock.now() + _retry_delay(delivery.attempts, made.response)}
+
+
+def _deliver(delivery: WebhookDelivery) -> None:
+    def message(now: datetime) -> tuple[Mapping[str, str], bytes]:
+        _render(delivery)
+        return signing.headers(delivery.webhook, delivery, now), delivery.body.encode()
+
+    _record(delivery, attempt(delivery.webhook.url, message))
 
 
 @transaction.atomic
-def _record(
-    delivery: WebhookDelivery, response: DeliveryResponse | None, entry: dict[str, Any]
-) -> None:
-    now, status = clock.now(), response.status if response else None
+def _record(delivery: WebhookDelivery, made: Attempt) -> None:
     webhook = Webhook.objects.select_for_update().get(pk=delivery.webhook_id)
-    values: dict[str, Any] = {"log": [*delivery.log, entry][-MAX_LOGGED_ATTEMPTS:]}
-    if _is_success(status):
-        values |= {"status": DeliveryStatus.DELIVERED, "due_at": None}
-    elif delivery.attempts > len(RETRY_DELAYS):
-        values |= {"status": DeliveryStatus.FAILED, "due_at": None}
-    else:
-        values |= {"due_at": now + _retry_delay(delivery.attempts, response)}
     # A worker whose lease has ended finds another number of attempts and changes nothing.
     current = WebhookDelivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
-    current.filter(status=DeliveryStatus.PENDING).update(**values)
-    _update_endpoint_health(webhook, delivery, now, entry)
-    log.info("delivered", webhook=webhook.public_id, status=status, attempts=delivery.attempts)
-
-
-def _is_success(status: int | None) -> bool:
-    return status is not None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    current.filter(status=DeliveryStatus.PENDING).update(**outcome(delivery, made))
+    _update_endpoint_health(webhook, delivery, made)
+    log.info("delivered", webhook=webhook.public_id, status=made.status, attempts=delivery.attempts)
 
 
 def _retry_delay(attempts: int, response: DeliveryResponse | None) -> timedelta:
@@ -188,19 +149,17 @@ def _retry_delay(attempts: int, response: DeliveryResponse | None) -> timedelta:
     return max(delay, parse_retry_after(retry_after, MAX_RETRY_AFTER))
 
 
-def _update_endpoint_health(
-    webhook: Webhook, delivery: WebhookDelivery, now: datetime, entry: dict[str, Any]
-) -> None:
+def _update_endpoint_health(webhook: Webhook, delivery: WebhookDelivery, made: Attempt) -> None:
     """Record whether the webhook works, and disable it if it failed for too long or is gone."""
-    status = entry["status"]
-    values: dict[str, Any] = {"leased_until": None, "slow": entry["seconds"] >= SLOW_SECONDS}
-    if _is_success(status):
+    now = clock.now()
+    values: dict[str, Any] = {"leased_until": None, "slow": made.seconds >= SLOW_SECONDS}
+    if made.succeeded:
         values |= {"failing_since": None}
     elif delivery.type != TEST_EVENT_TYPE:
         values |= {"failing_since": webhook.failing_since or now}
     Webhook.objects.filter(pk=webhook.pk).update(**values)
     since = values.get("failing_since")
-    if status == HTTPStatus.GONE:
+    if made.status == HTTPStatus.GONE:
         disable(webhook, DisabledReason.GONE)
     elif since and now - since >= DISABLE_AFTER:
         disable(webhook, DisabledReason.FAILING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64encode
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from standardwebhooks import Webhook as Signer
@@ -23,14 +24,20 @@ def new_secret() -> str:
 
 def headers(webhook: Webhook, delivery: WebhookDelivery, now: datetime) -> dict[str, str]:
     """Return headers that authenticate, date and identify the message."""
+    return signed_headers(delivery.message_id, delivery.body, now, _active_secrets(webhook, now))
+
+
+def signed_headers(
+    message_id: str, body: str, now: datetime, secrets_in_use: Iterable[str]
+) -> dict[str, str]:
+    """Return headers that authenticate, date and identify a message, one signature a secret."""
     return {
         "content-type": "application/json",
         "user-agent": "sandbox-portal-webhooks/1",
-        "webhook-id": delivery.message_id,
+        "webhook-id": message_id,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(
-            Signer(secret).sign(delivery.message_id, now, delivery.body)
-            for secret in _active_secrets(webhook, now)
+            Signer(secret).sign(message_id, now, body) for secret in secrets_in_use
         ),
     }
 
