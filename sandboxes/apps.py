@@ -24,12 +24,14 @@ class SandboxesConfig(AppConfig):
         from sandboxes import checks
         from sandboxes.accounts import invitations, known_browsers, sessions
         from sandboxes.core import disk_reserve
+        from sandboxes.inbox import feeds
         from sandboxes.models.runtime_settings import config
         from sandboxes.notifications import event_mails
         from sandboxes.webhooks import publish
 
         checks.register()
         publish.connect()
+        feeds.connect()
         event_mails.connect()
         user_signed_up.connect(
             lambda request, user, **_: invitations.accept(request, user), weak=False

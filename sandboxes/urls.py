@@ -13,6 +13,7 @@ from sandboxes.views import (
     email_links,
     gateway,
     history,
+    inbox,
     logs,
     preferences,
     sandbox,
@@ -51,6 +52,18 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/api/", explorer.explorer, name="explorer"),
     path("sandboxes/<str:public_id>/api/reference/", explorer.reference, name="api-reference"),
     path("sandboxes/<str:public_id>/api/send/", explorer.send, name="explorer-send"),
+    path("sandboxes/<str:public_id>/inbox/", inbox.show, name="inbox"),
+    path("sandboxes/<str:public_id>/inbox/events/", inbox.events, name="inbox-events"),
+    path("sandboxes/<str:public_id>/inbox/create/", inbox.create, name="create-event"),
+    path("sandboxes/<str:public_id>/inbox/clock/", inbox.change_clock, name="change-clock"),
+    path(
+        "sandboxes/<str:public_id>/inbox/<str:event_id>/replay/", inbox.replay, name="replay-event"
+    ),
+    path(
+        "sandboxes/<str:public_id>/inbox/endpoints/<str:endpoint_id>/",
+        inbox.misbehave,
+        name="misbehave",
+    ),
     path(
         "sandboxes/<str:public_id>/open/<str:label>/", gateway.open_endpoint, name="open-endpoint"
     ),

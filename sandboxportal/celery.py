@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task
-from celery.signals import setup_logging, worker_init, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
 from django.dispatch import receiver
 from django_structlog.celery.signals import bind_extra_task_metadata
 from django_structlog.celery.steps import DjangoStructLogInitStep
@@ -27,6 +27,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
     [
         "sandboxes.accounts",
+        "sandboxes.inbox",
         "sandboxes.notifications",
         "sandboxes.pool",
         "sandboxes.reaper",
@@ -53,6 +54,15 @@ def keep_logging(**_: Any) -> None:
 def limit_database_answers(**_: Any) -> None:
     """Let a database that hangs fail the worker's tasks; sweeps enqueue them again."""
     limit_answers()
+
+
+@worker_ready.connect
+def read_events(**_: Any) -> None:
+    """Read the events of sandboxes in a thread of the worker."""
+    # The models are loaded only now.
+    from sandboxes.inbox import reader
+
+    reader.start()
 
 
 @worker_shutting_down.connect

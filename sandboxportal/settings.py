@@ -328,6 +328,7 @@ CELERY_TASK_QUEUES = [
 CELERY_TASK_ROUTES = {
     task: {"queue": "background"}
     for task in (
+        "sandboxes.inbox.deliver",
         "sandboxes.sweeping.sweep",
         "sandboxes.tasks.count_requests",
         "sandboxes.tasks.fund",
@@ -339,6 +340,7 @@ CELERY_TASK_ROUTES = {
 }
 WORKER_BATCH_THREADS = {
     "account_mails": 1,
+    "events": 4,
     "funding": 2,
     "invitations": 1,
     "messages": 1,

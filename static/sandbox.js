@@ -59,16 +59,16 @@ document.addEventListener("htmx:afterSwap", (event) => {
   if (["logs", "log-lines"].includes(event.detail.target.id)) restoreLogPosition();
 });
 
-// Don't poll logs and usage in a hidden tab.
+// Don't poll logs, usage and events in a hidden tab.
 document.addEventListener("htmx:beforeRequest", (event) => {
   const { elt, requestConfig } = event.detail;
   const isPoll = requestConfig.triggeringEvent?.type === "hx:poll:trigger";
-  if (isPoll && document.hidden && ["log-lines", "usage"].includes(elt.id)) event.preventDefault();
+  if (isPoll && document.hidden && ["inbox-events", "log-lines", "usage"].includes(elt.id)) event.preventDefault();
 });
 
 // Keep <details> open when their section is replaced.
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (!["usage", "journal"].includes(event.detail.target.id)) return;
+  if (!["inbox-events", "journal", "usage"].includes(event.detail.target.id)) return;
   const openIds = [...event.detail.target.querySelectorAll("details[id][open]")].map(({ id }) => id);
   setTimeout(() => openIds.forEach((id) => document.getElementById(id)?.setAttribute("open", "")));
 });

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from sandboxes.api import launch, limits, observability, problems, webhooks
+from sandboxes.api import inbox, launch, limits, observability, problems, webhooks
 from sandboxes.api.auth import READ
 from sandboxes.api.openapi import PortalAPI, ReferencePage
 
@@ -16,6 +16,7 @@ __all__ = ["api"]
 TAGS = {
     "Sandboxes": "Launch, extend, reset and destroy sandboxes, and read their credentials.",
     "Observability": "The activity, logs and resource usage of a sandbox.",
+    "Events of sandboxes": "What happens in a sandbox, its webhook deliveries, and its clock.",
     "Limits and blueprints": "What you may launch, and when.",
     "Webhooks": "Messages to your server when the state of a sandbox changes.",
 }
@@ -40,5 +41,11 @@ api = PortalAPI(
     },
 )
 problems.register_handlers(api)
-for router in (launch.router, observability.router, limits.router, webhooks.router):
+for router in (
+    launch.router,
+    observability.router,
+    inbox.router,
+    limits.router,
+    webhooks.router,
+):
     api.add_router("", router)

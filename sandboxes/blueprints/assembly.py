@@ -11,8 +11,10 @@ from sandboxes.blueprints import sandbox_section
 from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.blueprints.blueprint import (
     Blueprint,
+    ClockControl,
     Credential,
     Endpoint,
+    EventSource,
     FirstCall,
     Preparation,
     Reset,
@@ -43,7 +45,7 @@ from sandboxes.blueprints.compose.tree import KeyPath
 from sandboxes.blueprints.compose.values import MB
 from sandboxes.blueprints.compose.variables import Variables
 from sandboxes.blueprints.limits import Limits
-from sandboxes.blueprints.sandbox_section import Process, Requests, SandboxSection
+from sandboxes.blueprints.sandbox_section import Events, Process, Requests, SandboxSection
 from sandboxes.runtime import (
     CommandCheck,
     File,
@@ -133,6 +135,8 @@ def assemble(
         ready=tuple(_ready_checks(plan, endpoints)),
         reset=_reset(section.reset),
         requests=_line_count(section.requests),
+        events=_events(section.events),
+        clock=ClockControl(**section.clock.model_dump()) if section.clock else None,
         first_call=_first_call(section, endpoints),
         seed=section.seed,
         egress=section.egress,
@@ -450,6 +454,10 @@ def _first_call(section: SandboxSection, endpoints: Mapping[str, Endpoint]) -> F
         found.body,
         found.answer,
     )
+
+
+def _events(events: Events | None) -> EventSource | None:
+    return EventSource(**events.model_dump()) if events else None
 
 
 def _line_count(requests: Requests | None) -> LineCount | None:

@@ -119,6 +119,33 @@ class FirstCall:
 
 
 @dataclass(frozen=True)
+class EventSource:
+    """How a sandbox offers events, which the portal reads and delivers as webhooks.
+
+    All paths are of one endpoint. `secret` names the secret that is sent as a bearer token. Paths
+    that are empty aren't offered.
+    """
+
+    endpoint: str
+    secret: str
+    list: str
+    """With `{cursor}` and `{limit}`; an empty list is held for `{wait}` seconds, if it is there."""
+    first: str
+    """The cursor before the first event."""
+    endpoints: str = ""
+    deliveries: str = ""
+    create: str = ""
+
+
+@dataclass(frozen=True)
+class ClockControl:
+    """Where the clock of a sandbox can be read and moved."""
+
+    endpoint: str
+    path: str
+
+
+@dataclass(frozen=True)
 class Preparation:
     """The files and requirements of a service that runs as a process, instead of an image."""
 
@@ -172,6 +199,8 @@ class Blueprint:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     """What a launch may choose, by the name of the variable that it becomes."""
     access: Access = Access.OPEN
+    events: EventSource | None = None
+    clock: ClockControl | None = None
 
     @property
     def is_prepared(self) -> bool:

@@ -205,6 +205,34 @@ class Requests(StrictModel):
     """Regular expression that matches the beginning of such a line."""
 
 
+class Events(StrictModel):
+    """How the portal reads events and webhook endpoints of a sandbox, and records deliveries."""
+
+    endpoint: str
+    """The API that offers them; all paths are its own."""
+    secret: str
+    """The secret that the portal sends as a bearer token."""
+    list: UrlPath
+    """Path of the events, with `{cursor}`, `{limit}` and `{wait}` in it."""
+    first: Annotated[str, Field(pattern=r"^[!-~]{1,100}$")]
+    """The cursor before the first event."""
+    endpoints: UrlPath = ""
+    """Path of the enabled webhook endpoints."""
+    deliveries: UrlPath = ""
+    """Path to which the portal posts each attempt to deliver."""
+    create: UrlPath = ""
+    """Path to which the portal posts an event that a developer wants."""
+
+
+class Clock(StrictModel):
+    """Where the clock of a sandbox is read (GET) and moved (POST)."""
+
+    endpoint: str
+    """The API that has the clock."""
+    path: UrlPath
+    """Path of the clock."""
+
+
 class FirstCall(StrictModel):
     """The request that snippets show, and an excerpt of its answer on fresh data."""
 
@@ -297,6 +325,10 @@ class SandboxSection(StrictModel):
     requests: Requests | None = None
     """For an API that logs one line per request: the lines that the portal counts. Without it, the
     portal shows traffic in bytes."""
+    events: Events | None = None
+    """How the sandbox offers events, which the portal delivers ([below](#events-and-clock))."""
+    clock: Clock | None = None
+    """The clock of the sandbox ([below](#events-and-clock))."""
     first_call: FirstCall | None = Field(
         default=None, validation_alias=AliasChoices("first_call", "example")
     )

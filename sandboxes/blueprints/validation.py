@@ -43,6 +43,7 @@ PARAMETER_DETAILS: Mapping[ParameterType, Set[str]] = {
 }
 """The keys that only some types of parameters have."""
 
+EVENT_PLACEHOLDERS = {"cursor", "limit", "wait"}
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -272,10 +273,38 @@ def _check_references(parsed: SectionContext) -> Iterator[Violation]:
         yield from _check_service("x-sandbox.reset.service", reset.service, parsed)
     if requests := parsed.sandbox.requests:
         yield from _check_service("x-sandbox.requests.service", requests.service, parsed)
+    yield from _check_events(parsed)
+    if clock := parsed.sandbox.clock:
+        yield from _check_web_endpoint("x-sandbox.clock.endpoint", clock.endpoint, parsed)
     for index, name in enumerate(parsed.sandbox.root):
         yield from _check_service(f"x-sandbox.root.{index}", name, parsed)
     for name in parsed.sandbox.users:
         yield from _check_service(f"x-sandbox.users.{name}", name, parsed)
+
+
+def _check_events(parsed: SectionContext) -> Iterator[Violation]:
+    if not (events := parsed.sandbox.events):
+        return
+    yield from _check_web_endpoint("x-sandbox.events.endpoint", events.endpoint, parsed)
+    if events.secret not in parsed.sandbox.secrets:
+        known = ", ".join(parsed.sandbox.secrets) or "none"
+        message = f"Unknown secret {events.secret}."
+        yield "x-sandbox.events.secret", message, f"Name one of the secrets: {known}."
+    for match in PLACEHOLDER.finditer(events.list):
+        if match[1] not in EVENT_PLACEHOLDERS:
+            message = f"Unknown placeholder {match[0]}."
+            yield "x-sandbox.events.list", message, "Use {cursor}, {limit} and {wait}."
+    if "{cursor}" not in events.list:
+        message = "The path doesn't say after which event the list begins."
+        yield "x-sandbox.events.list", message, "Add {cursor}, for example ?after={cursor}."
+
+
+def _check_web_endpoint(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
+    yield from _check_endpoint(key, name, parsed)
+    found = parsed.sandbox.endpoints.get(name)
+    if found and not found.url.startswith(HTTP_SCHEMES):
+        message = f"The endpoint {name} has no http or https URL."
+        yield key, message, "Name an endpoint of a web server."
 
 
 def _check_limits(parsed: SectionContext) -> Iterator[Violation]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sandboxes import blueprints
@@ -96,34 +98,42 @@ class ApiResponse:
         return found.partition(";")[0].strip().lower()
 
 
-def api_base_url(sandbox: Sandbox) -> str:
+def api_base_url(sandbox: Sandbox, endpoint: str = "") -> str:
     """Return the base URL of the sandbox's API, without a slash at its end.
+
+    The API is that of the named endpoint, or by default the one with an OpenAPI document.
 
     Raises StateConflict if the sandbox isn't running or its blueprint describes no API.
     """
     blueprint = blueprints.find_for_sandbox(sandbox)
-    if blueprint is None or not blueprint.openapi_endpoint:
+    name = endpoint or (blueprint.openapi_endpoint if blueprint else "")
+    if blueprint is None or not name:
         raise StateConflict("The blueprint of this sandbox doesn't describe an API to explore.")
     if sandbox.state != State.RUNNING:
         raise StateConflict(f"Only a running sandbox responds; this one is {sandbox.state}.")
-    found = blueprint.endpoint_urls(sandbox.addresses).get(blueprint.openapi_endpoint)
+    found = blueprint.endpoint_urls(sandbox.addresses).get(name)
     if not found:
         raise StateConflict("The URL of the sandbox's API isn't known.")
     return found.rstrip("/")
 
 
-def send(sandbox: Sandbox, request: ApiRequest) -> ApiResponse:
-    """Send the request. Raises StateConflict, ValidationFailed, Unavailable."""
-    base_url = api_base_url(sandbox)
+def send(
+    sandbox: Sandbox, request: ApiRequest, endpoint: str = "", seconds: float | None = None
+) -> ApiResponse:
+    """Send the request to the named endpoint, or by default to the one with an OpenAPI document.
+
+    Raises StateConflict, ValidationFailed, Unavailable.
+    """
+    base_url = api_base_url(sandbox, endpoint)
     _validate(request)
-    key = _key(sandbox)
-    own = _headers(request) + _endpoint(sandbox).auth.headers(key)
+    called = _endpoint(sandbox, endpoint)
+    key = _key(sandbox, called)
+    own = _headers(request) + called.auth.headers(key)
     names = {name.lower() for name, _ in own}
     headers = own + [(name, value) for name, value in request.headers if name.lower() not in names]
     with concurrency_limit.slot(sandbox.owner_id):
-        if key:
-            _verify_identity(sandbox, base_url, key)
-        response = _exchange(sandbox, base_url, request, headers)
+        _verify_identity(called, base_url, key, partial(_exchange, sandbox, base_url))
+        response = _exchange(sandbox, base_url, request, headers, seconds=seconds)
     return ApiResponse(
         response.status,
         _visible_headers(response.headers),
@@ -139,20 +149,39 @@ def _exchange(
     request: ApiRequest,
     headers: http_client.Headers,
     max_bytes: int = MAX_RESPONSE_BYTES,
+    seconds: float | None = None,
 ) -> http_client.Response:
     traffic = [Traffic()]
+    limits = http_client.Limits(seconds or TIMEOUT_SECONDS, max_bytes)
+    try:
+        return _call(base_url, request, headers, limits, traffic.append)
+    finally:
+        rows = Sandbox.objects.filter(pk=sandbox.pk)
+        if request.automatic:
+            rows.add_portal_traffic(received=traffic[-1].sent, sent=traffic[-1].received)
+        else:
+            rows.record_activity(clock.now())
+
+
+def _call(
+    base_url: str,
+    request: ApiRequest,
+    headers: http_client.Headers,
+    limits: http_client.Limits,
+    on_traffic: Callable[[Traffic], object],
+) -> http_client.Response:
     try:
         return http_client.send(
             request.method,
             base_url + request.target,
             headers=headers,
             body=request.body,
-            limits=http_client.Limits(TIMEOUT_SECONDS, max_bytes),
-            on_traffic=traffic.append,
+            limits=limits,
+            on_traffic=on_traffic,
         )
     except http_client.TimedOut:
         raise Unavailable(
-            f"The sandbox did not respond within {TIMEOUT_SECONDS:g} seconds."
+            f"The sandbox did not respond within {limits.seconds:g} seconds."
         ) from None
     except http_client.ConnectionFailed:
         words = (
@@ -162,31 +191,75 @@ def _exchange(
         raise Unavailable(words) from None
     except http_client.InvalidResponse:
         raise Unavailable("The sandbox sent an invalid HTTP response.") from None
-    finally:
-        rows = Sandbox.objects.filter(pk=sandbox.pk)
-        if request.automatic:
-            rows.add_portal_traffic(received=traffic[-1].sent, sent=traffic[-1].received)
-        else:
-            rows.record_activity(clock.now())
 
 
-def _verify_identity(sandbox: Sandbox, base_url: str, key: str) -> None:
+def _verify_identity(
+    endpoint: Endpoint,
+    base_url: str,
+    key: str,
+    exchange: Callable[[ApiRequest, http_client.Headers, int], http_client.Response],
+) -> None:
     """Raise Unavailable unless the server proves that it has the key, without being told it.
 
     The port of a sandbox that has stopped may belong to another program by now.
     """
-    endpoint = _endpoint(sandbox)
-    if not endpoint.identity:
+    if not endpoint.identity or not key:
         return
     challenge = secrets.token_hex(32)
     request = ApiRequest("GET", f"{endpoint.identity}?challenge={challenge}", automatic=True)
-    response = _exchange(sandbox, base_url, request, _headers(request), MAX_PROOF_BYTES)
+    response = exchange(request, _headers(request), MAX_PROOF_BYTES)
     proof = hmac.digest(key.encode(), f"{IDENTITY_CONTEXT}{challenge}".encode(), "sha256").hex()
     if not hmac.compare_digest(response.body.strip(), proof.encode()):
         raise Unavailable(
             f"The server at {urlsplit(base_url).netloc} isn't this sandbox, so the portal didn't "
             "send it the credential. The sandbox may have stopped a moment ago."
         )
+
+
+@dataclass(frozen=True)
+class PortalAccess:
+    """What the portal's own requests to an endpoint of a sandbox need, without the database."""
+
+    base_url: str
+    endpoint: Endpoint
+    key: str
+    """What the endpoint proves to know."""
+    token: str
+    """What the portal sends as a bearer token."""
+
+
+def portal_access(sandbox: Sandbox, endpoint_name: str, secret: str) -> PortalAccess:
+    """Return the access to an endpoint with a secret of the sandbox.
+
+    Raises StateConflict if its address isn't known, and DecryptionError.
+    """
+    blueprint = blueprints.for_sandbox(sandbox)
+    endpoint = blueprint.endpoints[endpoint_name]
+    found = blueprint.endpoint_urls(sandbox.addresses).get(endpoint_name)
+    if not found:
+        raise StateConflict("The URL of the sandbox's API isn't known.")
+    own = blueprint.fill_credentials(sandbox.secrets, sandbox.addresses)
+    key = own.get(endpoint.auth.credential, "")
+    return PortalAccess(found.rstrip("/"), endpoint, key, sandbox.secrets.get(secret, ""))
+
+
+def send_as_portal(
+    access: PortalAccess, request: ApiRequest, seconds: float, on_traffic: Callable[[Traffic], Any]
+) -> http_client.Response:
+    """Send a request of the portal itself, which does not count as activity; tell its traffic.
+
+    Reads no database, so that requests that wait need no connection. Raises Unavailable.
+    """
+
+    def exchange(
+        request: ApiRequest, headers: http_client.Headers, max_bytes: int
+    ) -> http_client.Response:
+        limits = http_client.Limits(seconds, max_bytes)
+        return _call(access.base_url, request, headers, limits, on_traffic)
+
+    _verify_identity(access.endpoint, access.base_url, access.key, exchange)
+    headers = [*_headers(request), ("Authorization", f"Bearer {access.token}")]
+    return exchange(request, headers, MAX_RESPONSE_BYTES)
 
 
 def _validate(request: ApiRequest) -> None:
@@ -208,15 +281,15 @@ def _validate(request: ApiRequest) -> None:
         raise ValidationFailed("body", f"Send at most {MAX_REQUEST_BYTES // 1024} kB.")
 
 
-def _endpoint(sandbox: Sandbox) -> Endpoint:
+def _endpoint(sandbox: Sandbox, name: str) -> Endpoint:
     blueprint = blueprints.for_sandbox(sandbox)
-    return blueprint.endpoints[blueprint.openapi_endpoint]
+    return blueprint.endpoints[name or blueprint.openapi_endpoint]
 
 
-def _key(sandbox: Sandbox) -> str:
+def _key(sandbox: Sandbox, endpoint: Endpoint) -> str:
     blueprint = blueprints.for_sandbox(sandbox)
     own = blueprint.fill_credentials(sandbox.secrets, sandbox.addresses)
-    return own.get(_endpoint(sandbox).auth.credential, "")
+    return own.get(endpoint.auth.credential, "")
 
 
 def _headers(request: ApiRequest) -> list[tuple[str, str]]:

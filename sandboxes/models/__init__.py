@@ -30,6 +30,7 @@ from sandboxes.models.enums import (
 from sandboxes.models.event import Event
 from sandboxes.models.extension import Extension
 from sandboxes.models.idempotency_key import IdempotencyKey
+from sandboxes.models.inbox import EventDelivery, EventEndpoint, EventFeed, SandboxEvent
 from sandboxes.models.launch_lock import LaunchLock
 from sandboxes.models.maintenance import Maintenance
 from sandboxes.models.metadata_entry import MetadataEntry
@@ -70,6 +71,9 @@ __all__ = [
     "Engine",
     "EngineState",
     "Event",
+    "EventDelivery",
+    "EventEndpoint",
+    "EventFeed",
     "EventKind",
     "EventType",
     "Extension",
@@ -89,6 +93,7 @@ __all__ = [
     "ReservedPort",
     "RuntimeSettings",
     "Sandbox",
+    "SandboxEvent",
     "SandboxWarning",
     "Scope",
     "State",

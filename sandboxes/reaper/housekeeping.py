@@ -13,12 +13,15 @@ from sandboxes import queue
 from sandboxes.accounts import sessions
 from sandboxes.accounts import tasks as account_tasks
 from sandboxes.core.fleet import Fleet
+from sandboxes.inbox import feeds
+from sandboxes.inbox import tasks as inbox_tasks
 from sandboxes.lib import clock
 from sandboxes.models import (
     AccountMail,
     DeviceAuthorization,
     Engine,
     Event,
+    EventDelivery,
     IdempotencyKey,
     Invitation,
     Sandbox,
@@ -61,6 +64,8 @@ def requeue_notifications() -> None:
         queue.enqueue(account_tasks.send_account_mails)
     if WebhookDelivery.objects.due(now).exists():
         webhook_tasks.schedule_delivery()
+    if EventDelivery.objects.due(now).exists():
+        inbox_tasks.schedule_delivery()
 
 
 def requeue_funding() -> None:
@@ -93,6 +98,7 @@ def prune() -> None:
     )
     _delete_batch(DeviceAuthorization.objects.filter(expires_at__lt=now).order_by("expires_at"))
     prune_deliveries()
+    feeds.prune()
     oldest = now - timedelta(days=config.SANDBOX_RETENTION_DAYS)
     _delete_batch(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
 

@@ -92,6 +92,12 @@ class Card:
         blueprint = blueprints.find_for_sandbox(self.sandbox)
         return bool(blueprint and blueprint.openapi_endpoint)
 
+    @property
+    def has_inbox(self) -> bool:
+        """Whether the sandbox offers events."""
+        blueprint = blueprints.find_for_sandbox(self.sandbox)
+        return bool(blueprint and blueprint.events)
+
     @cached_property
     def hard_disk_limit(self) -> bool | None:
         return (self.fleet or Fleet.read()).engine_of(self.sandbox).disk_quota_enforced

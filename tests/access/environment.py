@@ -26,9 +26,11 @@ from sandboxes.accounts import api_tokens, invitations
 from sandboxes.models import (
     DeadlineKind,
     DeliveryStatus,
+    EventEndpoint,
     Invitation,
     LimitOverride,
     Sandbox,
+    SandboxEvent,
     SandboxWarning,
     Webhook,
     WebhookDelivery,
@@ -176,6 +178,7 @@ def create_environment() -> AccessEnvironment:
             "key": EmailConfirmationHMAC(_new_email_address()).key,
             "uidb36": user_pk_to_url_str(owner),
             **_webhook(owner),
+            **_inbox(sandbox),
             "provider_id": "oidc",
             "content_type_id": 1,
             "object_id": 1,
@@ -203,6 +206,16 @@ def _webhook(owner: User) -> dict[str, object]:
     delivery = baker.make(WebhookDelivery, webhook=webhook, **done)
     names = ("message_id", "delivery_id")
     return {"webhook_id": webhook.public_id} | dict.fromkeys(names, delivery.message_id)
+
+
+def _inbox(sandbox: Sandbox) -> dict[str, object]:
+    endpoint = baker.make(
+        EventEndpoint, sandbox=sandbox, user=sandbox.owner, endpoint_id="whe_001", event_types=["*"]
+    )
+    event = SandboxEvent.objects.create(
+        sandbox=sandbox, event_id="evt_000000001", type="invoice.paid", body="{}"
+    )
+    return {"endpoint_id": endpoint.endpoint_id, "event_id": event.message_id}
 
 
 def _links(sandbox: Sandbox) -> dict[str, str]:

@@ -82,6 +82,16 @@ PORTAL = {
     "sandboxes/<public_id>/api/": rule(GET=OWNER_ONLY),
     "sandboxes/<public_id>/api/reference/": rule(GET=OWNER_ONLY),
     "sandboxes/<public_id>/api/send/": rule(GET=OWNER_REDIRECTED, POST=OWNER_ONLY),
+    "sandboxes/<public_id>/inbox/": rule(GET=OWNER_ONLY),
+    "sandboxes/<public_id>/inbox/events/": rule(GET=OWNER_ONLY),
+    "sandboxes/<public_id>/inbox/create/": rule(
+        POST=OWNER_REDIRECTED, data={"type": "invoice.paid", "object_id": "inv_001"}
+    ),
+    "sandboxes/<public_id>/inbox/clock/": rule(POST=OWNER_REDIRECTED, data={"freeze": "yes"}),
+    "sandboxes/<public_id>/inbox/<event_id>/replay/": rule(POST=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/inbox/endpoints/<endpoint_id>/": rule(
+        POST=OWNER_REDIRECTED, data={"duplicates": "20"}
+    ),
     "sandboxes/<public_id>/relaunch/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/credentials/env/": rule(POST=OWNER_ONLY),
     "sandboxes/<public_id>/credentials/postman/": rule(POST=OWNER_REDIRECTED),
@@ -229,6 +239,19 @@ API = {
     "api/v1/sandboxes/<sandbox_id>/events": rule(GET="401 404 200 404"),
     "api/v1/sandboxes/<sandbox_id>/extensions": rule(POST="401 404 201 404", data={"minutes": 15}),
     "api/v1/sandboxes/<sandbox_id>/heartbeat": rule(POST="401 404 409 404"),
+    "api/v1/sandboxes/<sandbox_id>/inbox": rule(
+        GET="401 404 200 404",
+        POST="401 404 503 404",
+        data={"type": "invoice.paid", "object_id": "inv_001"},
+    ),
+    "api/v1/sandboxes/<sandbox_id>/inbox/<event_id>/replay": rule(POST="401 404 202 404"),
+    "api/v1/sandboxes/<sandbox_id>/event-endpoints": rule(GET="401 404 200 404"),
+    "api/v1/sandboxes/<sandbox_id>/event-endpoints/<endpoint_id>": rule(
+        PATCH="401 404 200 404", data={"duplicates": 20}
+    ),
+    "api/v1/sandboxes/<sandbox_id>/clock": rule(
+        GET="401 404 503 404", POST="401 404 503 404", data={"advance_by": "P1D"}
+    ),
     "api/v1/sandboxes/<sandbox_id>/logs": rule(GET="401 404 422 404"),
     "api/v1/sandboxes/<sandbox_id>/reset": rule(POST="401 404 202 404"),
     "api/v1/sandboxes/<sandbox_id>/touch": rule(POST="401 404 200 404"),

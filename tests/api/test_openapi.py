@@ -26,10 +26,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from sandboxes.accounts import api_tokens
-from sandboxes.models import EventType
+from sandboxes.models import EventType, Sandbox
 from sandboxes.webhooks import endpoints, outbox
 from tests import fuzz
+from tests.fakes.sandbox_api import SandboxApi, with_api_address
 from tests.helpers.api_client import ApiClient, assert_problem
+from tests.helpers.inbox import offer_events, receive
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -71,13 +73,17 @@ OPERATIONS = sum(1 for _ in described.get_all_operations())
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 def test_responses_to_generated_requests_match_the_document(
-    case: schemathesis.Case, alice: User, settings
+    case: schemathesis.Case, alice: User, api: SandboxApi, settings
 ) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = True
     program = ApiClient(alice)
     if case.path_parameters.get("sandbox_id"):
         live = program.get("/sandboxes?state=running").json()["data"] or [program.launch()]
         case.path_parameters["sandbox_id"] = live[0]["id"]
+        sandbox = with_api_address(Sandbox.objects.get(public_id=live[0]["id"]), api.address)
+        if {"event_id", "endpoint_id"} & {*case.path_parameters}:
+            case.path_parameters |= receive(sandbox, "order.paid")
+        offer_events(api)
     if case.path_parameters.get("webhook_id"):
         hook = alice.webhooks.first() or endpoints.create(alice, HOOK, EventType.values)[0]
         case.path_parameters["webhook_id"] = hook.public_id
@@ -105,6 +111,8 @@ def test_the_document_has_every_operation_with_its_responses() -> None:
         "touch_sandbox", "reset_sandbox", "list_events", "read_log", "read_usage", "read_limits",
         "list_blueprints", "list_webhooks", "create_webhook", "get_webhook", "change_webhook",
         "delete_webhook", "rotate_webhook_secret", "test_webhook", "list_deliveries", "redeliver",
+        "list_inbox", "create_inbox_event", "replay_inbox_event", "list_event_endpoints",
+        "change_event_endpoint", "get_clock", "change_clock",
     }  # fmt: skip
     for name, operation in operations.items():
         assert {"401", "403", "500", "503"} <= operation["responses"].keys(), name

@@ -14,9 +14,11 @@ from django.test import Client
 from sandboxes.accounts import api_tokens
 from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.explorer import openapi, postman
-from sandboxes.models import EventType
+from sandboxes.models import EventType, Sandbox
 from sandboxes.webhooks import endpoints, outbox
+from tests.fakes.sandbox_api import SandboxApi, with_api_address
 from tests.helpers.api_client import ApiClient
+from tests.helpers.inbox import offer_events, receive
 from tests.openapi import tools
 
 if TYPE_CHECKING:
@@ -42,12 +44,16 @@ def test_the_document_has_no_lint_findings(tmp_path: Path) -> None:
 
 
 def test_newman_gets_a_success_for_every_request_of_a_collection(
-    alice: User, live_server: LiveServer, settings: SettingsWrapper, tmp_path: Path
+    alice: User, live_server: LiveServer, api: SandboxApi, settings: SettingsWrapper, tmp_path: Path
 ) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = True
     webhook, _ = endpoints.create(alice, "http://127.0.0.1:49151/hook", EventType.values)
+    sandbox_id = ApiClient(alice).launch(heartbeat_seconds=300)["id"]
+    sandbox = with_api_address(Sandbox.objects.get(public_id=sandbox_id), api.address)
+    offer_events(api)
     values = {
-        "sandbox_id": ApiClient(alice).launch(heartbeat_seconds=300)["id"],
+        "sandbox_id": sandbox_id,
+        **receive(sandbox, "order.paid"),
         "webhook_id": webhook.public_id,
         "delivery_id": outbox.send_test(webhook).message_id,
         "service": "api",

@@ -57,7 +57,7 @@ PLACEHOLDERS = [
     (r"\bplan_\d+\b", "ROW"),
     # Operators have the same menu as users.
     (r"olga@example", "alice@example"),
-    (r"^(Copy|Last log lines) .+", r"\1 …"),
+    (r"^(Copy|Last log lines|invoice\.paid) .+", r"\1 …"),
 ]
 """Patterns for the variable parts of labels, and their placeholders in the list."""
 PLACEHOLDER_PATTERNS = {
@@ -400,6 +400,28 @@ BUTTONS = [
     Button("button Continue", "device", expect_text("No sign-in waits"), fill(Code="BCDF-GHJK")),
     Button("button Approve", "device-code", expect_text("Approved. Return to the terminal.")),
     Button("button Deny", "device-code", expect_text("Denied. The client gets no access.")),
+    # The inbox
+    Button("link Events", "sandbox", expect_path(r"/sandboxes/sbx_\w+/inbox/$")),
+    Button("summary invoice.paid …", "inbox", expect_text("evt_000000001")),
+    Button("button Filter", "inbox", expect_path(r"/sandboxes/sbx_\w+/inbox/\?type=$")),
+    Button("button Replay evt_000000001", "inbox-event", expect_text("Event queued again.")),
+    Button(
+        "button Send event",
+        "inbox",
+        expect_text("Event recorded."),
+        fill(Type="invoice.paid", Object="inv_001"),
+    ),
+    *(
+        Button(f"button {label}", "inbox", expect_text("Clock changed."))
+        for label in (
+            "Advance a day",
+            "Advance a week",
+            "Advance a month",
+            "Freeze",
+            "Advance to the next step",
+        )
+    ),
+    Button("button Save whe_001", "inbox", expect_text("Changes saved.")),
     # Webhooks, preferences and banners
     Button(
         "button Create webhook",

@@ -86,6 +86,11 @@ def create_token(page: Page) -> None:
     page.get_by_text("see it again").wait_for()
 
 
+def open_event(page: Page) -> None:
+    page.locator("summary", has_text="invoice.paid").click()
+    page.get_by_text("webhook-signature").wait_for()
+
+
 def create_webhook(page: Page) -> None:
     page.get_by_label("Endpoint URL").fill("https://hooks.example.com/portal")
     page.get_by_label("Name").fill("ci-pipeline")
@@ -237,6 +242,9 @@ PORTAL = [
     PageState("explorer", SANDBOX + "api/", scenarios.with_api, send_a_request),
     PageState("explorer-row", SANDBOX + "api/", scenarios.with_api, open_a_row),
     PageState("explorer-unreachable", SANDBOX + "api/", scenarios.running),
+    PageState("inbox", SANDBOX + "inbox/", scenarios.with_inbox),
+    PageState("inbox-event", SANDBOX + "inbox/", scenarios.with_inbox, open_event),
+    PageState("inbox-empty", SANDBOX + "inbox/", scenarios.running),
     PageState("reset", SANDBOX, scenarios.running, ask_to_reset),
     PageState("undo", scenario=scenarios.running, interact=destroy),
     PageState("confirm", SANDBOX + "destroy/", scenarios.running),

@@ -43,6 +43,7 @@ from sandboxes.runtime import EngineUnreachable
 from tests.conftest import PASSWORD
 from tests.fakes.sandbox_api import SandboxApi, start_sandbox_api, with_api_address
 from tests.gateway.owner_only import owner_only_blueprint
+from tests.helpers.inbox import offer_events, receive
 from tests.helpers.scenarios import (
     launch,
     reload,
@@ -323,6 +324,20 @@ def credentials_read(alice: User, runtime: MemoryRuntime) -> Sandbox:
     sandbox = new(alice, runtime)
     actions.read_credentials(sandbox, alice)
     return sandbox
+
+
+def with_inbox(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Create a sandbox with a clock, and an event that was delivered to the built-in receiver."""
+    sandbox = with_api_address(aged(launch(alice, name="checkout-tests"), 8), _event_api().address)
+    receive(sandbox, "invoice.paid")
+    return sandbox
+
+
+@cache
+def _event_api() -> SandboxApi:
+    api = start_sandbox_api()
+    offer_events(api)
+    return api
 
 
 def with_a_token(alice: User, runtime: MemoryRuntime) -> None:

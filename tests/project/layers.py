@@ -10,6 +10,7 @@ LAYERS = [
     {"metrics", "notifications", "usage"},
     {"operators", "representations", "worker"},
     {"pool", "webhooks"},
+    {"inbox"},
     {"actions"},
     {"checks", "preparation", "reaper"},
     {"authoring", "doctor"},

@@ -6,8 +6,11 @@ import json
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
+from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -327,6 +330,38 @@ def send(person: httpx2.Client, path: str, **fields: str) -> httpx2.Response:
     answer = person.post(path, data={**fields, **token})
     assert answer.status_code == 200
     return answer
+
+
+def test_events_are_delivered_within_200_ms_and_reading_them_is_not_activity(
+    client: httpx2.Client, console: Console, shared: dict[str, Any]
+) -> None:
+    path = f"/sandboxes/{shared['id']}"
+    with billing(client, shared) as api:
+        receiver = f"https://portal.example/inbox/{shared['id']}"
+        api.post("/v1/webhook_endpoints", json={"url": receiver}).raise_for_status()
+        for _ in range(9):
+            event = {"type": "invoice.overdue", "object_id": "inv_001"}
+            api.post("/v1/events", json=event).raise_for_status()
+            time.sleep(0.1)
+
+    def delivered() -> list[dict[str, Any]]:
+        query = {"type": "invoice.overdue"}
+        page: list[dict[str, Any]] = client.get(f"{path}/inbox", params=query).json()["data"]
+        return [one for one in page if all(d["tries"] for d in one["deliveries"])]
+
+    wait_for(lambda: len(delivered()) == 9, "all events are delivered")
+    seconds = []
+    for event in delivered():
+        [delivery] = event["deliveries"]
+        happened = datetime.fromisoformat(event["payload"]["timestamp"])
+        sent = datetime.fromisoformat(delivery["tries"][0]["at"])
+        seconds.append((sent - happened).total_seconds())
+    assert median(seconds) < 0.2, seconds
+
+    console.sweep()
+    before = client.get(path).json()["idle_expires_at"]
+    console.sweep()
+    assert client.get(path).json()["idle_expires_at"] == before
 
 
 def test_requests_of_the_api_explorer_are_activity(

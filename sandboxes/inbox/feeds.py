@@ -1,0 +1,190 @@
+"""Feeds of running sandboxes: what was read is stored, with a delivery for each endpoint."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from sandboxes import blueprints
+from sandboxes.core.journal import event_recorded
+from sandboxes.inbox import tasks
+from sandboxes.inbox.misbehavior import Misbehavior
+from sandboxes.inbox.source import Page, ReadEndpoint
+from sandboxes.lib import clock
+from sandboxes.models import (
+    DeliveryStatus,
+    Event,
+    EventDelivery,
+    EventEndpoint,
+    EventFeed,
+    EventKind,
+    Sandbox,
+    SandboxEvent,
+    State,
+)
+
+MAX_KEPT = 1000
+"""Events of a sandbox that are kept; older ones that are delivered are deleted."""
+MAX_PENDING = 1000
+"""Pending deliveries of a sandbox at which no more of its events are read."""
+PRUNE_BATCH = 500
+
+
+def connect() -> None:
+    """Subscribe to the journal; called once when the app is ready."""
+    event_recorded.connect(_follow_journal, dispatch_uid="sandbox_event_feeds")
+
+
+def _follow_journal(event: Event, **_: Any) -> None:
+    match event.kind:
+        case EventKind.POOLED:
+            begin(event.sandbox)
+        case EventKind.RUNNING if not event.sandbox.from_pool:
+            begin(event.sandbox)
+        case EventKind.RESET:
+            restart(event.sandbox)
+        case EventKind.ENDING | EventKind.DESTROYED | EventKind.FAILED:
+            end(event.sandbox)
+
+
+def begin(sandbox: Sandbox) -> None:
+    """Let the events of a sandbox be read, if its blueprint offers them."""
+    blueprint = blueprints.find_for_sandbox(sandbox)
+    if blueprint and blueprint.events:
+        EventFeed.objects.bulk_create([EventFeed(sandbox=sandbox)], ignore_conflicts=True)
+
+
+@transaction.atomic
+def restart(sandbox: Sandbox) -> None:
+    """Forget events and endpoints after a reset, and read from the first event again."""
+    feed = EventFeed.objects.select_for_update().filter(sandbox=sandbox).first()
+    if feed is None:
+        return
+    SandboxEvent.objects.filter(sandbox=sandbox).delete()
+    EventEndpoint.objects.filter(sandbox=sandbox).delete()
+    feed.epoch, feed.cursor, feed.error, feed.leased_until = feed.epoch + 1, "", "", None
+    feed.save(update_fields=["epoch", "cursor", "error", "leased_until"])
+
+
+def end(sandbox: Sandbox) -> None:
+    """Deliver nothing more of a sandbox, and forget the secrets of its endpoints."""
+    pending = EventDelivery.objects.filter(event__sandbox=sandbox, status=DeliveryStatus.PENDING)
+    pending.update(status=DeliveryStatus.FAILED, due_at=None)
+    EventEndpoint.objects.filter(sandbox=sandbox).update(secrets={}, active=False)
+
+
+@transaction.atomic
+def store(feed_id: int, epoch: int, page: Page) -> int:
+    """Store what was read in an epoch, and return how many events are new.
+
+    A reset meanwhile changes the epoch or is about to, so that nothing is stored.
+    """
+    feed = EventFeed.objects.select_for_update().filter(pk=feed_id, epoch=epoch).first()
+    if feed is None:
+        return 0
+    sandbox = Sandbox.objects.get(pk=feed.sandbox_id)
+    if sandbox.state != State.RUNNING or sandbox.reset_requested_at is not None:
+        return 0
+    if page.is_unknown_cursor:
+        restart(sandbox)
+        return 0
+    if not page.events:
+        return 0
+    known = SandboxEvent.objects.filter(sandbox=sandbox)
+    seen = set(
+        known.filter(event_id__in=[one.id for one in page.events]).values_list(
+            "event_id", flat=True
+        )
+    )
+    now = clock.now()
+    events = SandboxEvent.objects.bulk_create(
+        SandboxEvent(
+            sandbox=sandbox, event_id=one.id, type=one.type, body=one.body, received_at=now
+        )
+        for one in page.events
+        if one.id not in seen
+    )
+    endpoints = _update_endpoints(sandbox, page.endpoints) if sandbox.owner_id else []
+    enqueue(events, endpoints)
+    _trim(sandbox)
+    feed.cursor, feed.error = page.events[-1].id, ""
+    feed.save(update_fields=["cursor", "error"])
+    return len(events)
+
+
+def _update_endpoints(sandbox: Sandbox, found: list[ReadEndpoint]) -> list[EventEndpoint]:
+    """Make the rows of a sandbox's endpoints agree with what was read; return the current ones."""
+    assert sandbox.owner_id
+    rows = EventEndpoint.objects.filter(sandbox=sandbox)
+    rows.exclude(endpoint_id__in=[one.id for one in found]).update(active=False)
+    current = []
+    for one in found:
+        values = {
+            "user_id": sandbox.owner_id,
+            "url": one.url,
+            "event_types": one.event_types,
+            "secrets": {"current": one.secret},
+            "active": True,
+        }
+        row, _ = EventEndpoint.objects.update_or_create(
+            sandbox=sandbox, endpoint_id=one.id, defaults=values
+        )
+        current.append(row)
+    return current
+
+
+def enqueue(events: list[SandboxEvent], endpoints: list[EventEndpoint]) -> int:
+    """Queue each event for each endpoint that wants it; return the number of deliveries."""
+    now = clock.now()
+    deliveries = [
+        EventDelivery(event=event, endpoint=endpoint, due_at=due_at)
+        for event in events
+        for endpoint in endpoints
+        if wants(endpoint, event.type)
+        for due_at in Misbehavior(**endpoint.misbehavior).due_times(now)
+    ]
+    if deliveries:
+        EventDelivery.objects.bulk_create(deliveries)
+        tasks.schedule_delivery()
+    return len(deliveries)
+
+
+def wants(endpoint: EventEndpoint, kind: str) -> bool:
+    """Return whether an endpoint receives events of a type."""
+    return any(
+        pattern in ("*", kind)
+        or (pattern.endswith(".*") and kind.startswith(pattern.removesuffix("*")))
+        for pattern in endpoint.event_types
+    )
+
+
+def is_full(sandbox_id: int) -> bool:
+    """Return whether reading must pause, because too many deliveries of a sandbox are pending."""
+    pending = EventDelivery.objects.filter(event__sandbox=sandbox_id, status=DeliveryStatus.PENDING)
+    return pending.count() >= MAX_PENDING
+
+
+def prune() -> None:
+    """Delete a batch of old events, except those that are still to be delivered."""
+    oldest = clock.now() - timedelta(days=settings.WEBHOOK_LOG_DAYS)
+    _delete(SandboxEvent.objects.filter(received_at__lt=oldest))
+
+
+def _trim(sandbox: Sandbox) -> None:
+    """Keep only the newest events of a sandbox."""
+    newest = SandboxEvent.objects.filter(sandbox=sandbox).order_by("-pk")
+    last = newest.values_list("pk", flat=True)[MAX_KEPT : MAX_KEPT + 1].first()
+    if last is not None:
+        _delete(SandboxEvent.objects.filter(sandbox=sandbox, pk__lte=last))
+
+
+def _delete(events: QuerySet[SandboxEvent]) -> None:
+    waiting = EventDelivery.objects.filter(event=OuterRef("pk"), status=DeliveryStatus.PENDING)
+    done = events.exclude(Exists(waiting)).order_by("pk")
+    keys = list(done.values_list("pk", flat=True)[:PRUNE_BATCH])
+    if keys:
+        SandboxEvent.objects.filter(pk__in=keys).delete()

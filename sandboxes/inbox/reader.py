@@ -1,0 +1,190 @@
+"""Read the events of all running sandboxes, in a thread of the worker.
+
+A sandbox holds the response until it has an event, so that an idle one costs a request now and
+then. The requests run in threads of their own, which use no database; this thread leases feeds,
+starts their requests and stores the results. Feeds are read in turn, the one that was read least
+recently first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
+
+import structlog
+from django.db import close_old_connections
+
+from sandboxes import blueprints, explorer
+from sandboxes.blueprints.blueprint import EventSource
+from sandboxes.encryption.fields import DecryptionError
+from sandboxes.inbox import feeds, source
+from sandboxes.inbox.source import WAIT_SECONDS, Page
+from sandboxes.lib import batches, clock
+from sandboxes.lib.exceptions import ServiceError
+from sandboxes.lib.http.tcp_traffic import HEADER_BYTES, Traffic
+from sandboxes.models import EventFeed, Sandbox
+from sandboxes.models.inbox import FEED_LEASE
+
+log = structlog.get_logger(__name__)
+
+MAX_READS = 100
+"""Sandboxes of which one worker reads at once."""
+LOOK_SECONDS = 1.0
+"""Seconds between looks for sandboxes from which no worker reads."""
+PAUSE = timedelta(seconds=2)
+"""Between reads of a sandbox that can't wait for events, or that has too many."""
+RETRY = timedelta(seconds=5)
+"""After a read that failed."""
+OPENING = Traffic(HEADER_BYTES * 4 + 350, HEADER_BYTES * 2)
+"""About this is sent and received on a connection before the sandbox holds its response."""
+
+
+@dataclass
+class Read:
+    """One read of a feed, and its result."""
+
+    feed: EventFeed
+    events: EventSource
+    access: explorer.PortalAccess
+    wait: int
+    page: Page | None = None
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def opening(self) -> Traffic:
+        """The traffic that is recorded beforehand: a sweep may look while the sandbox waits."""
+        return OPENING if self.wait else Traffic()
+
+    def run(self, on_traffic: Callable[[Traffic], None]) -> None:
+        """Send the request."""
+        started = monotonic()
+        try:
+            self.page = source.read(
+                self.events, self.access, self.feed.cursor, self.wait, on_traffic
+            )
+        except ServiceError as error:
+            self.error = str(error)
+        except Exception:
+            log.exception("events_not_read")
+            self.error = "Internal error. It has been logged."
+        finally:
+            self.seconds = monotonic() - started
+
+
+class Reader:
+    """Reads feeds until the process shuts down."""
+
+    def __init__(self) -> None:
+        self._results: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        """What threads with requests leave to the thread with the database."""
+        self._open: dict[int, Read] = {}
+        """Reads in progress, by feed."""
+
+    def run(self) -> None:
+        """Read until the process shuts down; then leave the feeds to other workers."""
+        while not batches.stopping.is_set():
+            try:
+                self.step(LOOK_SECONDS)
+            except Exception:
+                # The database may be away for a moment.
+                log.exception("event_reader_failed")
+                batches.stopping.wait(LOOK_SECONDS)
+            finally:
+                close_old_connections()
+        for read in self._open.values():
+            _release(read.feed, "", None)
+
+    def step(self, seconds: float) -> None:
+        """Start reads that are due, and store the results that arrive within some seconds."""
+        for read in due(MAX_READS - len(self._open)):
+            self._open[read.feed.pk] = read
+            # The process ends without waiting for the sandboxes.
+            Thread(target=self._read, args=[read], name="events", daemon=True).start()
+        try:
+            self._results.get(timeout=seconds)()
+            while True:
+                self._results.get_nowait()()
+        except Empty:
+            pass
+
+    def _read(self, read: Read) -> None:
+        try:
+            read.run(lambda traffic: self._results.put(partial(note, read.feed, traffic)))
+        finally:
+            self._results.put(partial(self._finish, read))
+
+    def _finish(self, read: Read) -> None:
+        self._open.pop(read.feed.pk, None)
+        finish(read)
+
+
+def start() -> None:
+    """Read events in a thread, until the process shuts down."""
+    Thread(target=Reader().run, name="event-reader", daemon=True).start()
+
+
+def due(capacity: int) -> Iterable[Read]:
+    """Lease feeds from which no worker reads, and yield what is to be sent."""
+    now = clock.now()
+    rows = list(EventFeed.objects.unread(now).select_related("sandbox")[: capacity + 1])
+    # With more feeds than threads, no request waits for events.
+    wait = WAIT_SECONDS if len(rows) <= capacity else 0
+    for feed in rows[:capacity]:
+        until = now + FEED_LEASE
+        if not EventFeed.objects.unread(now).claim(feed.pk, leased_until=until, read_at=now):
+            continue
+        feed.leased_until = until
+        if read := _prepare(feed, wait):
+            yield read
+
+
+def _prepare(feed: EventFeed, wait: int) -> Read | None:
+    sandbox = Sandbox.objects.get(pk=feed.sandbox_id)
+    blueprint = blueprints.find_for_sandbox(sandbox)
+    if blueprint is None or blueprint.events is None:
+        return None
+    if feeds.is_full(sandbox.pk):
+        _release(feed, "Reading pauses, because too many deliveries are pending.", PAUSE)
+        return None
+    events = blueprint.events
+    try:
+        access = explorer.portal_access(sandbox, events.endpoint, events.secret)
+    except (ServiceError, DecryptionError, KeyError) as error:
+        _release(feed, str(error), RETRY)
+        return None
+    read = Read(feed, events, access, wait if "{wait}" in events.list else 0)
+    note(feed, read.opening)
+    return read
+
+
+def finish(read: Read) -> None:
+    """Store what a read brought, and let the feed be read again."""
+    # By now, its whole traffic is recorded.
+    note(read.feed, Traffic(-read.opening.sent, -read.opening.received))
+    if read.page is None:
+        _release(read.feed, read.error, RETRY)
+        return
+    found = feeds.store(read.feed.pk, read.feed.epoch, read.page)
+    # An API may say that it waits, and not do so.
+    has_waited = read.seconds > read.wait / 2 > 0
+    _release(read.feed, "", None if found or has_waited else PAUSE)
+
+
+def note(feed: EventFeed, traffic: Traffic) -> None:
+    """Record traffic of the portal, which does not count as activity."""
+    if traffic.sent or traffic.received:
+        row = Sandbox.objects.filter(pk=feed.sandbox_id)
+        row.add_portal_traffic(received=traffic.sent, sent=traffic.received)
+
+
+def _release(feed: EventFeed, error: str, pause: timedelta | None) -> None:
+    """Let the feed be read again, after a pause. A reset meanwhile has released it already."""
+    until = clock.now() + pause if pause else None
+    own = EventFeed.objects.filter(pk=feed.pk, epoch=feed.epoch, leased_until=feed.leased_until)
+    own.update(leased_until=until, error=error[:300])

@@ -1,0 +1,18 @@
+"""Celery task that delivers events of sandboxes. It has no arguments: the rows are the queue."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from sandboxes import queue
+from sandboxes.inbox import delivery
+
+
+@shared_task(name="sandboxes.inbox.deliver")
+def deliver() -> None:
+    delivery.deliver_due()
+
+
+def schedule_delivery() -> None:
+    """Send the delivery task after the transaction has committed."""
+    queue.enqueue(deliver)
