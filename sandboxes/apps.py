@@ -24,10 +24,10 @@ class SandboxesConfig(AppConfig):
         from sandboxes import checks
         from sandboxes.accounts import invitations, known_browsers, sessions
         from sandboxes.core import disk_reserve
-        from sandboxes.inbox import feeds
         from sandboxes.models.runtime_settings import config
         from sandboxes.notifications import event_mails
         from sandboxes.webhooks import publish
+        from sandboxes.webhooks.inbox import feeds
 
         checks.register()
         publish.connect()

@@ -27,7 +27,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
     [
         "sandboxes.accounts",
-        "sandboxes.inbox",
+        "sandboxes.webhooks.inbox",
         "sandboxes.notifications",
         "sandboxes.pool",
         "sandboxes.reaper",
@@ -60,7 +60,7 @@ def limit_database_answers(**_: Any) -> None:
 def read_events(**_: Any) -> None:
     """Read the events of sandboxes in a thread of the worker."""
     # The models are loaded only now.
-    from sandboxes.inbox import reader
+    from sandboxes.webhooks.inbox import reader
 
     reader.start()
 

@@ -328,7 +328,7 @@ CELERY_TASK_QUEUES = [
 CELERY_TASK_ROUTES = {
     task: {"queue": "background"}
     for task in (
-        "sandboxes.inbox.deliver",
+        "sandboxes.webhooks.inbox.deliver",
         "sandboxes.sweeping.sweep",
         "sandboxes.tasks.count_requests",
         "sandboxes.tasks.fund",

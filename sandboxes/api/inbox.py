@@ -17,11 +17,11 @@ from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Limit
 from sandboxes.api.routing import StrictRouter
-from sandboxes.inbox import clock_panel, inbox
-from sandboxes.inbox.misbehavior import Misbehavior
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import Unavailable, ValidationFailed
 from sandboxes.lib.pagination import decode_cursor, encode_cursor
+from sandboxes.webhooks.inbox import clock_panel, inbox
+from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 
 router = StrictRouter(tags=["Events of sandboxes"])
 

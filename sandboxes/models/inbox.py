@@ -112,7 +112,7 @@ class EventEndpoint(models.Model):
     active = models.BooleanField(default=True)
     """Whether the sandbox still has it."""
     misbehavior = models.JSONField(default=dict)
-    """What goes wrong on purpose; see `sandboxes.inbox.misbehavior`."""
+    """What goes wrong on purpose; see `sandboxes.webhooks.inbox.misbehavior`."""
     leased_until = models.DateTimeField(null=True)
     last_attempt_at = models.DateTimeField(null=True)
     slow = models.BooleanField(default=False)

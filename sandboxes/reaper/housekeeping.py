@@ -13,8 +13,6 @@ from sandboxes import queue
 from sandboxes.accounts import sessions
 from sandboxes.accounts import tasks as account_tasks
 from sandboxes.core.fleet import Fleet
-from sandboxes.inbox import feeds
-from sandboxes.inbox import tasks as inbox_tasks
 from sandboxes.lib import clock
 from sandboxes.models import (
     AccountMail,
@@ -39,6 +37,8 @@ from sandboxes.pool import tasks as pool_tasks
 from sandboxes.runtime import ask_engines, get_runtime
 from sandboxes.webhooks import tasks as webhook_tasks
 from sandboxes.webhooks.endpoints import prune_deliveries
+from sandboxes.webhooks.inbox import feeds
+from sandboxes.webhooks.inbox import tasks as inbox_tasks
 from sandboxes.worker import funding
 from sandboxes.worker import tasks as worker_tasks
 

@@ -11,12 +11,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from sandboxes.inbox import clock_panel, inbox, source
-from sandboxes.inbox.misbehavior import Misbehavior
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.models import EventEndpoint, Sandbox, State
 from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
 from sandboxes.views.sandbox_card import make_etag
+from sandboxes.webhooks.inbox import clock_panel, inbox, source
+from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 
 PAGE_SIZE = 30
 MAX_TYPES = 100

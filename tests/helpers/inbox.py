@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from sandboxes.inbox import feeds
-from sandboxes.inbox.source import Page, ReadEndpoint, ReadEvent, receiver_url
 from sandboxes.models import EventEndpoint, EventFeed, Sandbox, SandboxEvent
+from sandboxes.webhooks.inbox import feeds
+from sandboxes.webhooks.inbox.source import Page, ReadEndpoint, ReadEvent, receiver_url
 from tests.fakes.sandbox_api import Reply, SandboxApi
 from tests.helpers.scenarios import run_on_commit
 

@@ -10,7 +10,6 @@ LAYERS = [
     {"metrics", "notifications", "usage"},
     {"operators", "representations", "worker"},
     {"pool", "webhooks"},
-    {"inbox"},
     {"actions"},
     {"checks", "preparation", "reaper"},
     {"authoring", "doctor"},

@@ -83,7 +83,7 @@ def read(
     events = [event for item in _rows(response) if (event := _event(item))]
     if not events or not source.endpoints:
         return Page(events)
-    found = _rows(_get(access, source.endpoints, TIMEOUT_SECONDS, on_traffic))
+    found = _rows(_get(access, source.endpoints, TIMEOUT_SECONDS, on_traffic, verified=True))
     endpoints = [endpoint for item in found if (endpoint := _endpoint(item))]
     return Page(events, endpoints[:MAX_ENDPOINTS])
 
@@ -121,10 +121,15 @@ def refusal(answer: Any, names: Sequence[str]) -> ValidationFailed:
 
 
 def _get(
-    access: explorer.PortalAccess, target: str, seconds: float, on_traffic: OnTraffic
+    access: explorer.PortalAccess,
+    target: str,
+    seconds: float,
+    on_traffic: OnTraffic,
+    *,
+    verified: bool = False,
 ) -> Response:
     request = explorer.ApiRequest("GET", target, automatic=True)
-    return explorer.send_as_portal(access, request, seconds, on_traffic)
+    return explorer.send_as_portal(access, request, seconds, on_traffic, verified=verified)
 
 
 def _rows(response: Response) -> list[dict[str, Any]]:

@@ -15,14 +15,14 @@ from django.db import transaction
 
 from sandboxes import blueprints, explorer
 from sandboxes.encryption.fields import DecryptionError
-from sandboxes.inbox import source
-from sandboxes.inbox.misbehavior import Misbehavior
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.lib.http.tcp_traffic import Traffic
 from sandboxes.models import DeliveryStatus, EventDelivery, EventEndpoint, Sandbox
 from sandboxes.webhooks.client import DeliveryError, DeliveryResponse
 from sandboxes.webhooks.delivery import Attempt, attempt, outcome
+from sandboxes.webhooks.inbox import source
+from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 from sandboxes.webhooks.signing import new_secret, signed_headers
 from sandboxes.webhooks.turns import SLOW_SECONDS, Turns
 from sandboxes.webhooks.url_policy import check_url

@@ -5,10 +5,10 @@ from __future__ import annotations
 from celery import shared_task
 
 from sandboxes import queue
-from sandboxes.inbox import delivery
+from sandboxes.webhooks.inbox import delivery
 
 
-@shared_task(name="sandboxes.inbox.deliver")
+@shared_task(name="sandboxes.webhooks.inbox.deliver")
 def deliver() -> None:
     delivery.deliver_due()
 

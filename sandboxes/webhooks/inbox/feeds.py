@@ -11,9 +11,6 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from sandboxes import blueprints
 from sandboxes.core.journal import event_recorded
-from sandboxes.inbox import tasks
-from sandboxes.inbox.misbehavior import Misbehavior
-from sandboxes.inbox.source import Page, ReadEndpoint
 from sandboxes.lib import clock
 from sandboxes.models import (
     DeliveryStatus,
@@ -26,6 +23,9 @@ from sandboxes.models import (
     SandboxEvent,
     State,
 )
+from sandboxes.webhooks.inbox import tasks
+from sandboxes.webhooks.inbox.misbehavior import Misbehavior
+from sandboxes.webhooks.inbox.source import Page, ReadEndpoint
 
 MAX_KEPT = 1000
 """Events of a sandbox that are kept; older ones that are delivered are deleted."""

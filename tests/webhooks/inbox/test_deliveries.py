@@ -14,8 +14,8 @@ from django.utils import timezone
 from standardwebhooks import WebhookVerificationError
 
 from sandboxes import actions
-from sandboxes.inbox import delivery, feeds, reader
 from sandboxes.models import EventDelivery, EventEndpoint, EventFeed, Sandbox, SandboxEvent
+from sandboxes.webhooks.inbox import delivery, feeds, reader
 from sandboxes.worker import resets, teardown
 from tests.fakes.sandbox_api import ReceivedRequest, Reply, SandboxApi, with_api_address
 from tests.helpers.scenarios import Killed, launch, reload, run_on_commit, sweep

@@ -10,8 +10,6 @@ from pydantic import ValidationError
 
 from sandboxes import blueprints, explorer
 from sandboxes.blueprints.blueprint import EventSource
-from sandboxes.inbox import feeds, source
-from sandboxes.inbox.misbehavior import Misbehavior
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.lib.http.tcp_traffic import Traffic
@@ -24,6 +22,8 @@ from sandboxes.models import (
     SandboxEvent,
     State,
 )
+from sandboxes.webhooks.inbox import feeds, source
+from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 
 MAX_ID_LENGTH = source.MAX_ID_LENGTH
 MAX_PENDING_REPLAYS = 20

@@ -22,13 +22,13 @@ from django.db import close_old_connections
 from sandboxes import blueprints, explorer
 from sandboxes.blueprints.blueprint import EventSource
 from sandboxes.encryption.fields import DecryptionError
-from sandboxes.inbox import feeds, source
-from sandboxes.inbox.source import WAIT_SECONDS, Page
 from sandboxes.lib import batches, clock
 from sandboxes.lib.exceptions import ServiceError
 from sandboxes.lib.http.tcp_traffic import HEADER_BYTES, Traffic
 from sandboxes.models import EventFeed, Sandbox
 from sandboxes.models.inbox import FEED_LEASE
+from sandboxes.webhooks.inbox import feeds, source
+from sandboxes.webhooks.inbox.source import WAIT_SECONDS, Page
 
 log = structlog.get_logger(__name__)
 

@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Any
 
 from sandboxes import blueprints, explorer
-from sandboxes.inbox import source
 from sandboxes.lib import untrusted_json
 from sandboxes.lib.exceptions import StateConflict, Unavailable
 from sandboxes.models import Sandbox
+from sandboxes.webhooks.inbox import source
 
 CHANGES = ("advance_to", "advance_by", "freeze", "resume")
 ADVANCE_SECONDS = 30.0
