@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sandboxes import blueprints
+from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.blueprints.blueprint import Endpoint
 from sandboxes.lib import clock
 from sandboxes.lib.concurrency import ConcurrencyLimit
@@ -57,6 +58,8 @@ TARGET_PATTERN = re.compile(r"/(?!/)[!-\"$-~]*")
 
 PORTAL_HEADER = "Sandbox-Portal"
 """Marks requests that the portal sends unasked, so that APIs can leave them out of their logs."""
+PORTAL_AUTH = Auth(AuthType.BEARER, "secret")
+"""How requests of the portal with a secret of their own authenticate."""
 IDENTITY_CONTEXT = "sandbox-identity:"
 MAX_PROOF_BYTES = 1024
 
@@ -265,7 +268,7 @@ def send_as_portal(
 
     if not verified:
         _verify_identity(access.endpoint, access.base_url, access.key, exchange)
-    headers = [*_headers(request), ("Authorization", f"Bearer {access.token}")]
+    headers = _headers(request) + PORTAL_AUTH.headers(access.token)
     return exchange(request, headers, MAX_RESPONSE_BYTES)
 
 
