@@ -91,6 +91,8 @@ def add_parsers(commands: Any) -> None:
 
 
 def check_blueprint(terminal: Terminal, options: Mapping[str, Any]) -> None:
+    if not options["path"]:
+        raise CommandError("Name the folder of a blueprint; `.` is the current one.")
     with _explained():
         report = check(Path(options["path"]), images=not options["files_only"])
     if options["json"]:

@@ -236,3 +236,8 @@ def test_bad_files_are_explained_quickly_and_in_little_memory(
     assert peak < 50 * 1024 * 1024
     assert any(message in problem.message for problem in report.problems), report.problems
     assert all(problem.remedy and problem.file for problem in report.problems)
+
+
+def test_a_check_of_an_empty_path_is_not_one_of_the_current_directory() -> None:
+    with pytest.raises(CommandError, match="Name the folder"):
+        call_command("blueprint", "check", "")
