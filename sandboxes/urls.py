@@ -30,6 +30,7 @@ urlpatterns = [
     path("overview/", dashboard.overview, name="overview"),
     path("dismiss-ended/", dashboard.dismiss_ended, name="dismiss-ended"),
     path("history/", history.history, name="history"),
+    path("history/usage/", history.own_usage, name="own-usage"),
     path("sandboxes/", dashboard.launch, name="launch"),
     path("launch-options/", dashboard.launch_options, name="launch-options"),
     path("sandboxes/<str:public_id>/", sandbox.detail, name="sandbox"),

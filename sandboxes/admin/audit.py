@@ -109,10 +109,10 @@ def _lines(rows: Iterable[AuditEntry]) -> Iterator[str]:
     for row in rows:
         values = [getattr(row, field) for field in COLUMNS.values()]
         values[0] = row.at.isoformat(timespec="seconds")
-        yield writer.writerow([_escape_formula(value) for value in values])
+        yield writer.writerow([escape_formula(value) for value in values])
 
 
-def _escape_formula(value: object) -> str:
+def escape_formula(value: object) -> str:
     """Escape text that a spreadsheet would run as a formula."""
     text = "" if value in (None, {}) else str(value)
     return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text

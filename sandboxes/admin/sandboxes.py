@@ -22,6 +22,7 @@ from sandboxes.admin.base import (
 from sandboxes.admin.monitor import MonitorMixin
 from sandboxes.admin.sandbox_actions import ACTIONS
 from sandboxes.admin.search import BlueprintFilter, search_events, search_sandboxes
+from sandboxes.admin.usage_report import UsageReportMixin
 from sandboxes.blueprints.parameters import variable_texts
 from sandboxes.models import Event, Extension, Sandbox
 from sandboxes.operators import audit
@@ -76,7 +77,7 @@ class ExtensionInline(ReadOnlyAdminMixin, TabularInline):
 
 
 @admin.register(Sandbox)
-class SandboxAdmin(MonitorMixin, ReadOnlyAdminMixin, PortalAdmin):
+class SandboxAdmin(MonitorMixin, UsageReportMixin, ReadOnlyAdminMixin, PortalAdmin):
     list_display = ("called", "owner_email", "state", "ending", "launched")
     list_filter = (
         "state",

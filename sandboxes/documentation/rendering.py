@@ -123,7 +123,7 @@ def _fence(_: RendererHTML, tokens: Sequence[Token], index: int, *__: object) ->
 
 
 def _table_open(*_: object) -> str:
-    return '<div class="docs-table" tabindex="0"><table>\n'
+    return '<div class="table-scroll" tabindex="0"><table>\n'
 
 
 def _table_close(*_: object) -> str:

@@ -16,6 +16,7 @@ from sandboxes import actions
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.models import FAILURE_REASONS, OPERATOR_REASONS, EndReason, State
+from sandboxes.usage import report
 from sandboxes.views.helpers import (
     Request,
     get_owned_sandbox,
@@ -63,6 +64,14 @@ def history(request: Request) -> HttpResponse:
         "query": query,
     }
     return render(request, "sandboxes/history.html", context)
+
+
+@login_required_page
+@require_GET
+def own_usage(request: Request) -> HttpResponse:
+    """Show launches, failures and hours of the user's sandboxes by month."""
+    months = report.by_month(report.lines(request.user.sandboxes.all()))
+    return render(request, "sandboxes/own_usage.html", {"months": months.items()})
 
 
 def _query_string(**values: str) -> str:

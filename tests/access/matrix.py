@@ -67,6 +67,7 @@ PORTAL = {
     "overview/": rule(GET=SIGNED_IN),
     "launch-options/": rule(GET=SIGNED_IN),
     "history/": rule(GET=SIGNED_IN),
+    "history/usage/": rule(GET=SIGNED_IN),
     "sandboxes/": rule(
         GET=SIGNED_IN_REDIRECTED,
         POST=SIGNED_IN_REDIRECTED,
@@ -278,6 +279,7 @@ ADMIN = {
     "admin/sandboxes/maintenance/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_ONLY),
     "admin/sandboxes/runtimesettings/": rule(GET=OPERATORS_REDIRECTED, POST=OPERATORS_REDIRECTED),
     "admin/sandboxes/sandbox/<object_id>/monitor/": rule(GET=OPERATORS_ONLY),
+    "admin/sandboxes/sandbox/usage/": rule(GET=OPERATORS_ONLY),
     "admin/sandboxes/auditentry/export/": rule(GET=OPERATORS_ONLY, POST=OPERATORS_ONLY),
 }
 

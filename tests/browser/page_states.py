@@ -253,6 +253,7 @@ PORTAL = [
     PageState("history-filtered", "/history/?end=failed&q=nothing", scenarios.long_history),
     PageState("history-older", "/history/", scenarios.long_history, open_older_page),
     PageState("history-empty", "/history/"),
+    PageState("history-usage", "/history/usage/", scenarios.long_history),
     PageState("client", "/cli/", scenarios.with_the_client),
     PageState(
         "open-endpoint",
@@ -317,6 +318,7 @@ ADMIN = [
         "admin-confirm", paths.admin_sandbox, scenarios.with_usage, ask_to_extend, user="olga"
     ),
     PageState("admin-monitor", paths.admin_monitor, scenarios.with_usage, user="olga"),
+    PageState("admin-usage", "/admin/sandboxes/sandbox/usage/", scenarios.busy_week, user="olga"),
     PageState("admin-maintenance", "/admin/", scenarios.maintenance, user="olga"),
     PageState("admin-pools", "/admin/sandboxes/pool/", scenarios.busy_week, user="olga"),
     PageState(
