@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from sandboxes import queue
-from sandboxes.lib import clock
+from sandboxes.lib import clock, queue
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import BlueprintVersion, Pool
 from sandboxes.models.runtime_settings import config

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from sandboxes import queue
 from sandboxes.core import lifecycle
-from sandboxes.lib import clock
+from sandboxes.lib import clock, queue
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import EndReason, Engine, EngineState, LaunchLock, Sandbox
 from sandboxes.pool import tasks as pool_tasks

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils.timesince import timeuntil
 
-from sandboxes import blueprints, queue
+from sandboxes import blueprints
 from sandboxes.actions.launch_options import validate_metadata, validate_parameters
 from sandboxes.core import capacity, disk_reserve, lifecycle, limits, placement
 from sandboxes.core.factory import new_sandbox
 from sandboxes.core.fleet import Fleet
 from sandboxes.core.friendly_names import friendly_name
 from sandboxes.core.portal_status import PortalStatus
-from sandboxes.lib import clock, names
+from sandboxes.lib import clock, names, queue
 from sandboxes.lib.exceptions import (
     IdempotencyKeyReused,
     QuotaExceeded,

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils.text import capfirst
 
-from sandboxes import queue
 from sandboxes.actions.launch import validate_name
 from sandboxes.actions.launch_options import validate_metadata
 from sandboxes.actions.locking import locked_running_sandbox
 from sandboxes.core import journal, lifecycle, limits
 from sandboxes.core.limits import extension_preview
-from sandboxes.lib import clock
+from sandboxes.lib import clock, queue
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import (
     EndReason,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from sandboxes import queue
 from sandboxes.accounts import api_tokens
 from sandboxes.core import journal, leases, lifecycle
+from sandboxes.lib import queue
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import LAUNCHING_STATES, EndReason, EventKind, Sandbox, State
 from sandboxes.worker import tasks as worker_tasks

@@ -9,12 +9,11 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from sandboxes import queue
 from sandboxes.accounts import invitations
 from sandboxes.accounts import tasks as account_tasks
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
-from sandboxes.lib import clock
+from sandboxes.lib import clock, queue
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Invitation
 from sandboxes.operators.audit import AuditActor

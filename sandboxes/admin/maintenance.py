@@ -11,10 +11,10 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from sandboxes import queue, runtime
+from sandboxes import runtime
 from sandboxes.admin.base import PortalAdmin
 from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
-from sandboxes.lib import clock
+from sandboxes.lib import clock, queue
 from sandboxes.models import Engine, Maintenance, SweepStatus
 from sandboxes.operators.audit import AuditActor
 from sandboxes.reaper import tasks as reaper_tasks

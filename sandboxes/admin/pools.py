@@ -9,8 +9,8 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from sandboxes import queue
 from sandboxes.admin.base import EMPTY, PortalAdmin
+from sandboxes.lib import queue
 from sandboxes.models import Pool, Sandbox, State
 from sandboxes.operators.alerts import admin_time
 from sandboxes.pool import tasks as pool_tasks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandboxes import queue
 from sandboxes.core.journal import event_recorded
+from sandboxes.lib import queue
 from sandboxes.models import Event
 from sandboxes.notifications import tasks
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from sandboxes import queue
 from sandboxes.core.journal import record
-from sandboxes.lib import clock
+from sandboxes.lib import clock, queue
 from sandboxes.models import DeadlineKind, EventKind, Preferences, Sandbox, SandboxWarning
 from sandboxes.notifications import tasks
 

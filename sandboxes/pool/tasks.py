@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from sandboxes.lib.queue import send
 from sandboxes.pool import reconcile
-from sandboxes.queue import send
 from sandboxes.worker.tasks import fund
 
 

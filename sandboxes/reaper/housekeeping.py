@@ -9,11 +9,10 @@ from typing import Any
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 
-from sandboxes import queue
 from sandboxes.accounts import sessions
 from sandboxes.accounts import tasks as account_tasks
 from sandboxes.core.fleet import Fleet
-from sandboxes.lib import clock
+from sandboxes.lib import clock, queue
 from sandboxes.models import (
     AccountMail,
     DeviceAuthorization,

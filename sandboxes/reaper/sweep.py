@@ -17,7 +17,6 @@ import structlog
 from django.db import transaction
 from django.db.models import F
 
-from sandboxes import queue
 from sandboxes.core import disk_reserve, lifecycle
 from sandboxes.core.fleet import Fleet
 from sandboxes.core.reaper_policy import (
@@ -26,7 +25,7 @@ from sandboxes.core.reaper_policy import (
     Observation,
     decide,
 )
-from sandboxes.lib import clock
+from sandboxes.lib import clock, queue
 from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Engine, Sandbox, SandboxWarning, State
 from sandboxes.models.runtime_settings import config

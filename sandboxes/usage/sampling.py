@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 
-from sandboxes import queue
-from sandboxes.lib import clock
+from sandboxes.lib import clock, queue
 from sandboxes.models import Engine, Sandbox, State, UsageSample
 from sandboxes.runtime import RuntimeFailure, SandboxFacts, Usage, ask_engines, get_runtime
 from sandboxes.usage import request_counts

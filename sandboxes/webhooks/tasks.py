@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from sandboxes import queue
+from sandboxes.lib import queue
 from sandboxes.webhooks import delivery
 
 

@@ -10,9 +10,8 @@ import platform
 
 from celery import shared_task
 
-from sandboxes import queue
 from sandboxes.encryption.fields import DecryptionError
-from sandboxes.lib import redaction
+from sandboxes.lib import queue, redaction
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import Unavailable
 from sandboxes.models import Sandbox

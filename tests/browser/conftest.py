@@ -24,7 +24,7 @@ from playwright.sync_api import (
     expect,
 )
 
-from sandboxes import queue
+from sandboxes.lib import queue
 from tests.browser.live_server import PausableLiveServer
 from tests.browser.page_runner import PageRunner, clear_local_storage, session_cookie
 from tests.browser.waiting import PATIENCE

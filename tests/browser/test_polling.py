@@ -8,7 +8,8 @@ from unittest.mock import Mock
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from sandboxes import actions, queue
+from sandboxes import actions
+from sandboxes.lib import queue
 from sandboxes.models import ApiToken, Funding, Sandbox
 from sandboxes.worker import resets
 from tests.browser.conftest import Watch, sign_in

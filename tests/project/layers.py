@@ -2,7 +2,7 @@
 
 LAYERS = [
     {"lib"},
-    {"queue", "runtime"},
+    {"runtime"},
     {"documentation", "encryption", "stellar"},
     {"models"},
     {"blueprints"},

@@ -21,8 +21,9 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sandboxes import actions, queue
+from sandboxes import actions
 from sandboxes.actions import operators
+from sandboxes.lib import queue
 from sandboxes.lib.exceptions import (
     IdempotencyKeyReused,
     QuotaExceeded,
