@@ -45,22 +45,17 @@ class UsageReader:
                 if label(row, SANDBOX) in wanted:
                     running[label(row, SANDBOX)].append(row["Id"])
         ids = [container_id for group in running.values() for container_id in group]
-        measured = dict(
-            zip(
-                ids,
-                run_parallel([partial(self._measure, i) for i in ids], CONNECTION_POOL_SIZE),
-                strict=True,
-            )
-        )
+        local = {i: (usage, NetworkBytes(0, 0)) for i in ids if (usage := cgroup_usage(i))}
+        remote = [i for i in ids if i not in local]
+        asked = run_parallel([partial(self._ask, i) for i in remote], CONNECTION_POOL_SIZE)
+        measured = local | dict(zip(remote, asked, strict=True))
         return {
             name: self._sum(name, [m for i in group if (m := measured[i])])
             for name, group in running.items()
         }
 
-    def _measure(self, container_id: str) -> tuple[CpuMemory, NetworkBytes] | None:
-        """Return a container's usage; None if it has ended since."""
-        if usage := cgroup_usage(container_id):
-            return usage, NetworkBytes(0, 0)
+    def _ask(self, container_id: str) -> tuple[CpuMemory, NetworkBytes] | None:
+        """Return a container's usage from the engine; None if it has ended since."""
         with self.engine.calling("measure a container") as client:
             try:
                 stats: dict[str, Any] = client.stats(container_id, stream=False, one_shot=True)
