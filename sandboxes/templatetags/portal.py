@@ -67,12 +67,13 @@ def trial_mode() -> dict[str, str]:
 @register.simple_tag
 def moment(at: datetime, form: str = "datetime") -> SafeString:
     """Render a `<time>` in UTC, which portal.js converts to local time."""
+    utc = at.astimezone(UTC)
     return format_html(
         '<time datetime="{}" data-format="{}" title="{}">{}</time>',
-        at.astimezone(UTC).isoformat(timespec="seconds"),
+        utc.isoformat(timespec="seconds"),
         form,
-        f"{at.astimezone(UTC):%d %b %Y, %H:%M:%S} UTC",
-        f"{at.astimezone(UTC):{FORMATS[form]}}",
+        f"{utc:{FORMATS['seconds']}}",
+        f"{utc:{FORMATS[form]}}",
     )
 
 
@@ -147,6 +148,13 @@ def format_megabytes(megabytes: int) -> str:
 @register.filter
 def state_label(sandbox: Sandbox) -> str:
     return STATE_LABELS[sandbox.state]
+
+
+@register.simple_tag
+def badge(sandbox: Sandbox) -> SafeString:
+    """Render the state of a sandbox."""
+    html = '<span class="badge badge-{}">{}</span>'
+    return format_html(html, sandbox.state, state_label(sandbox))
 
 
 @register.filter
