@@ -7,7 +7,7 @@ they compare a hash of a few columns before anything is computed for display.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sandboxes import actions
@@ -16,6 +16,7 @@ from sandboxes.core.portal_status import PortalStatus
 from sandboxes.lib import clock
 from sandboxes.models import LAUNCHING_STATES, LimitOverride, Pool, Sandbox, State
 from sandboxes.models.runtime_settings import config
+from sandboxes.views.dashboard.owned_rows import OwnedRows
 from sandboxes.views.sandbox_card import make_etag
 
 if TYPE_CHECKING:
@@ -40,30 +41,17 @@ COLUMNS = (
     "removal_error",
 )
 """The columns of a running sandbox that its card depends on."""
-ANY_OWNER = -1
-"""In place of a user's key in the compiled SQL."""
+LIVE = OwnedRows(
+    lambda rows: actions.with_credentials_read(rows.live().newest_first().only(*COLUMNS))
+)
 COMPLETE_EVERY_SECONDS = 60
 """How often a poll is answered in full, for what changes with time only."""
 
 
 def current_revision(user: User) -> str:
     """Return the revision of what the user's dashboard would show now."""
-    statement, parameters = _live_rows()
-    own = [user.pk if value == ANY_OWNER else value for value in parameters]
-    live = Sandbox.objects.raw(statement, own)
     ended = user.sandboxes.ended().order_by("-ended_at", "-pk").values_list("pk", flat=True)
-    return dashboard_revision(list(live), ended.first())
-
-
-@cache
-def _live_rows() -> tuple[str, tuple[object, ...]]:
-    """Return the SQL that reads a user's live sandboxes, and its parameters.
-
-    It is compiled once, which takes longer than everything else that a poll does.
-    """
-    rows = Sandbox.objects.filter(owner=ANY_OWNER).live().newest_first().only(*COLUMNS)
-    statement, parameters = actions.with_credentials_read(rows).query.sql_with_params()
-    return statement, tuple(parameters)
+    return dashboard_revision(LIVE.read(user), ended.first())
 
 
 def dashboard_revision(live: Sequence[Sandbox], newest_ended: int | None) -> str:

@@ -18,6 +18,7 @@ from sandboxes.lib import clock
 from sandboxes.lib.exceptions import QuotaExceeded
 from sandboxes.models import Maintenance, Sandbox, State
 from sandboxes.representations import display
+from sandboxes.views.dashboard.owned_rows import OwnedRows
 from sandboxes.views.dashboard.revision import dashboard_revision
 from sandboxes.views.sandbox_card import BUSY_POLL_SECONDS, Card, is_transitioning, make_etag
 
@@ -28,6 +29,10 @@ MAX_RECENTLY_ENDED = 3
 DASHBOARD_POLL_SECONDS = 10
 RECENT_FAILURE_WINDOW = timedelta(minutes=15)
 """How long after its end a failed sandbox is shown above the live ones."""
+LIVE = OwnedRows(lambda rows: actions.with_preview(rows.live().newest_first()))
+RECENTLY_ENDED = OwnedRows(
+    lambda rows: rows.ended().order_by("-ended_at", "-id")[:MAX_RECENTLY_ENDED]
+)
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,13 @@ class DashboardSummary:
 
     @cached_property
     def live(self) -> list[Sandbox]:
-        return list(actions.with_preview(self.user.sandboxes.live().newest_first()))
+        return LIVE.read(self.user)
 
     @cached_property
     def ended(self) -> list[Sandbox]:
         # A sandbox that ends between the two queries is shown once.
         live = {row.pk for row in self.live}
-        rows = self.user.sandboxes.ended().order_by("-ended_at", "-id")
-        return [row for row in rows[:MAX_RECENTLY_ENDED] if row.pk not in live]
+        return [row for row in RECENTLY_ENDED.read(self.user) if row.pk not in live]
 
     @cached_property
     def shown_ended(self) -> list[Sandbox]:
