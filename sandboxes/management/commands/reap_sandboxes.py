@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import signal
@@ -83,6 +84,9 @@ class Command(BaseCommand):
         self.stdout.write(f"Sweeping every {options['loop']:g} s.")
         # Output to a pipe is buffered otherwise.
         self.stdout.flush()
+        # What is loaded by now stays: collecting it takes longer than a sweep.
+        gc.collect()
+        gc.freeze()
         while not stop.is_set():
             close_old_connections()
             try:
