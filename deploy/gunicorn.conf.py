@@ -48,6 +48,7 @@ if _monitoring := os.environ.get("MONITORING_PORT", ""):
 worker_class = "gthread"
 # Shorter than in the worker and the reaper, whose statements take longer.
 os.environ.setdefault("DATABASE_TIMEOUT_SECONDS", "10")
+os.environ.setdefault("DATABASE_CONN_MAX_AGE", "60")
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "24"))
 preload_app = True

@@ -280,8 +280,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-256;"
         ),
     }
-    # To open the file and to read its schema would take a fifth of the time of most requests.
-    DATABASES["default"] |= {"CONN_MAX_AGE": 60}
+    # Web processes keep connections: to open the file and to read its schema would take a fifth of
+    # the time of most requests.
+    DATABASES["default"] |= {"CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", 0)}
 else:
     DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
     if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":

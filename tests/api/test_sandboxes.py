@@ -224,6 +224,7 @@ def test_connections_tell_how_to_use_a_sandbox(program: ApiClient, running: dict
     assert found["apis"]["api"] == {
         "url": running["endpoints"]["api"],
         "headers": {"Authorization": f"Bearer {keys['api_key']}"},
+        "portal_token_header": None,
     }
     assert found["default_api"] == "api"
     assert found["databases"] == {"database_url": keys["database_url"]}

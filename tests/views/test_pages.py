@@ -151,7 +151,9 @@ def test_at_the_limit_the_page_shows_when_a_slot_opens(web: Client, alice: User)
     page = text(web.get("/"))
     assert "3 of 3 sandboxes You've reached your limit of 3 sandboxes." in page
     assert re.search(
-        r"opens in about (29|30) min , when first times out\. Destroy the oldest \(first", page
+        r"opens in about (29|30) min , when first times out\. About limits "
+        r"Destroy the oldest \(first",
+        page,
     )
 
 
