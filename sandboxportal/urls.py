@@ -8,8 +8,8 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from sandboxes.api import api
-from sandboxes.api.device_authorization import device_authorization_endpoint, token_endpoint
 from sandboxes.api.methods import answer_every_method
+from sandboxes.api.oauth import device_authorization_endpoint, token_endpoint
 from sandboxes.api.root import api_root, unknown_path
 from sandboxes.metrics import health
 from sandboxes.views import gateway

@@ -3,22 +3,22 @@
 from django.conf import settings
 from django.contrib import admin
 
-from sandboxes.admin.api_tokens import ApiTokenAdmin
-from sandboxes.admin.audit import AuditAdmin
-from sandboxes.admin.blueprint_versions import BlueprintVersionAdmin
-from sandboxes.admin.identity_rules import IdentityRuleAdmin
-from sandboxes.admin.invitations import InvitationAdmin
-from sandboxes.admin.limit_overrides import LimitOverrideAdmin
-from sandboxes.admin.maintenance import MaintenanceAdmin
-from sandboxes.admin.pools import PoolAdmin
-from sandboxes.admin.runtime_settings import SettingsAdmin
-from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
-from sandboxes.admin.users import (
+from sandboxes.admin.accounts.api_tokens import ApiTokenAdmin
+from sandboxes.admin.accounts.identity_rules import IdentityRuleAdmin
+from sandboxes.admin.accounts.invitations import InvitationAdmin
+from sandboxes.admin.accounts.limit_overrides import LimitOverrideAdmin
+from sandboxes.admin.accounts.users import (
     AuthenticatorAdmin,
     EmailAddressAdmin,
     GroupAdmin,
     UserAdmin,
 )
+from sandboxes.admin.audit import AuditAdmin
+from sandboxes.admin.blueprint_versions import BlueprintVersionAdmin
+from sandboxes.admin.maintenance import MaintenanceAdmin
+from sandboxes.admin.pools import PoolAdmin
+from sandboxes.admin.runtime_settings import SettingsAdmin
+from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
 from sandboxes.admin.webhooks import WebhookAdmin, WebhookDeliveryAdmin
 
 __all__ = [

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from sandboxes.api import inbox, launch, limits, observability, problems, webhooks
+from sandboxes.api import launch, limits, observability, problems
 from sandboxes.api.auth import READ
 from sandboxes.api.openapi import PortalAPI, ReferencePage
+from sandboxes.api.webhooks import endpoints, inbox
 
 __all__ = ["api"]
 
@@ -46,6 +47,6 @@ for router in (
     observability.router,
     inbox.router,
     limits.router,
-    webhooks.router,
+    endpoints.router,
 ):
     api.add_router("", router)

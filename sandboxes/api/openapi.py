@@ -18,7 +18,7 @@ from ninja.openapi.schema import OpenAPISchema
 from sandboxes.api import problems
 from sandboxes.api.methods import answer_every_method
 from sandboxes.api.root import api_root, unknown_path
-from sandboxes.api.webhook_schemas import Message
+from sandboxes.api.webhooks.endpoint_schemas import Message
 from sandboxes.models import EventType
 from sandboxes.representations import schemas
 

@@ -7,8 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from sandboxes.accounts import device_authorization
-from sandboxes.accounts.grants import TooManyAttempts
+from sandboxes.accounts.grants import TooManyAttempts, device_authorization
 from sandboxes.views.helpers import Request, login_required_page
 from sandboxes.views.well_known import too_many_requests
 

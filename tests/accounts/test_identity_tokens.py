@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from sandboxes.accounts import api_tokens
-from sandboxes.accounts.identity_tokens import MAX_LENGTH
+from sandboxes.accounts.grants.identity_tokens import MAX_LENGTH
 from sandboxes.lib import clock
 from sandboxes.models import ApiToken, IdentityRule, LimitOverride, Scope, UsedIdentityToken
 from tests.fakes.identity_issuer import IdentityIssuer, ec_key, rsa_key, running_issuer

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils.http import urlencode
 
 from sandboxes.accounts import api_tokens
-from sandboxes.api.device_authorization import DEVICE_GRANT
+from sandboxes.api.oauth import DEVICE_GRANT
 from sandboxes.lib import clock
 from sandboxes.models import DeviceAuthorization
 from sandboxes.models.accounts import device_authorization

@@ -12,9 +12,13 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from sandboxes.accounts import device_authorization, identity_tokens
-from sandboxes.accounts.grants import AuthorizationError, TooManyAttempts
-from sandboxes.accounts.identity_tokens import IssuerUnavailable
+from sandboxes.accounts.grants import (
+    AuthorizationError,
+    TooManyAttempts,
+    device_authorization,
+    identity_tokens,
+)
+from sandboxes.accounts.grants.identity_tokens import IssuerUnavailable
 from sandboxes.lib import clock
 from sandboxes.models import Scope
 

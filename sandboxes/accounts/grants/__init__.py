@@ -1,4 +1,8 @@
-"""What the grants of the token endpoint share: refusals and rate limits."""
+"""Grants of the token endpoint, and what they share: refusals and rate limits.
+
+A client gets an API token by a code that its user approves (`device_authorization`), or by the
+identity token of a CI job (`identity_tokens`).
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from ninja import Field, Schema
 from pydantic import ConfigDict
 
 from sandboxes.api.request_schemas import RequestBody
-from sandboxes.api.webhook_schemas import DeliveryAttempt
+from sandboxes.api.webhooks.endpoint_schemas import DeliveryAttempt
 from sandboxes.models import DeliveryStatus
 
 

@@ -13,11 +13,11 @@ from django.urls import reverse
 from ninja.responses import Status
 
 from sandboxes import models
-from sandboxes.api import webhook_schemas as schemas
 from sandboxes.api.auth import ALL, READ, ApiRequest
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Cursor, Limit, set_next_link
 from sandboxes.api.routing import StrictRouter
+from sandboxes.api.webhooks import endpoint_schemas as schemas
 from sandboxes.lib.pagination import paginate_newest_first
 from sandboxes.webhooks import endpoints, outbox
 from sandboxes.webhooks.messages import body_of

@@ -11,12 +11,12 @@ from ninja import P, QueryEx
 from ninja.responses import Status
 
 from sandboxes import models
-from sandboxes.api import inbox_schemas as schemas
 from sandboxes.api.auth import LAUNCH, READ, ApiRequest
 from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Limit
 from sandboxes.api.routing import StrictRouter
+from sandboxes.api.webhooks import inbox_schemas as schemas
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import Unavailable, ValidationFailed
 from sandboxes.lib.pagination import decode_cursor, encode_cursor

@@ -15,9 +15,9 @@ import structlog
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
-from sandboxes.accounts import api_tokens, issuer_keys
-from sandboxes.accounts.grants import AuthorizationError, TooManyAttempts, count
-from sandboxes.accounts.issuer_keys import IssuerUnavailable
+from sandboxes.accounts import api_tokens
+from sandboxes.accounts.grants import AuthorizationError, TooManyAttempts, count, issuer_keys
+from sandboxes.accounts.grants.issuer_keys import IssuerUnavailable
 from sandboxes.lib import clock
 from sandboxes.models import IdentityRule, Scope, UsedIdentityToken
 

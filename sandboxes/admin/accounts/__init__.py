@@ -1,0 +1,1 @@
+"""Admin pages of users, groups, and what belongs to accounts."""
