@@ -1,4 +1,4 @@
-"""Access from the portal's pages to the API of a sandbox."""
+"""Access from the portal to the API of a sandbox."""
 
 from sandboxes.explorer.client import (
     ApiRequest,

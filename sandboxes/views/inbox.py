@@ -11,11 +11,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from sandboxes.explorer import sandbox_clock
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.models import EventEndpoint, Sandbox, State
 from sandboxes.views.helpers import Request, get_owned_sandbox, login_required_page
 from sandboxes.views.sandbox_card import make_etag
-from sandboxes.webhooks.inbox import clock_panel, inbox, source
+from sandboxes.webhooks.inbox import inbox, source
 from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 
 PAGE_SIZE = 30
@@ -52,10 +53,10 @@ def show(request: Request, public_id: str) -> HttpResponse:
 
 
 def _clock(sandbox: Sandbox) -> dict[str, Any]:
-    if sandbox.state != State.RUNNING or not clock_panel.has_clock(sandbox):
+    if sandbox.state != State.RUNNING or not sandbox_clock.has_clock(sandbox):
         return {}
     try:
-        return {"clock": clock_panel.read(sandbox)}
+        return {"clock": sandbox_clock.read(sandbox)}
     except ServiceError as error:
         return {"clock_problem": str(error)}
 
@@ -154,11 +155,11 @@ def misbehave(request: Request, public_id: str, endpoint_id: str) -> HttpRespons
 def change_clock(request: Request, public_id: str) -> HttpResponse:
     """Advance, freeze or resume the clock."""
     sandbox = _get_sandbox(request, public_id)
-    changes = {name: request.POST.get(name, "").strip() for name in clock_panel.CHANGES}
+    changes = {name: request.POST.get(name, "").strip() for name in sandbox_clock.CHANGES}
     values = {
         name: value in ("on", "yes") if name in ("freeze", "resume") else value
         for name, value in changes.items()
     }
     return _perform(
-        request, sandbox, lambda: clock_panel.change(sandbox, **values), "Clock changed."
+        request, sandbox, lambda: sandbox_clock.change(sandbox, **values), "Clock changed."
     )

@@ -17,10 +17,11 @@ from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Limit
 from sandboxes.api.routing import StrictRouter
 from sandboxes.api.webhooks import inbox_schemas as schemas
+from sandboxes.explorer import sandbox_clock
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import Unavailable, ValidationFailed
 from sandboxes.lib.pagination import decode_cursor, encode_cursor
-from sandboxes.webhooks.inbox import clock_panel, inbox
+from sandboxes.webhooks.inbox import inbox
 from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 
 router = StrictRouter(tags=["Events of sandboxes"])
@@ -65,7 +66,7 @@ def _endpoint(row: models.EventEndpoint) -> schemas.EventEndpoint:
     )
 
 
-def _clock(found: clock_panel.SandboxClock) -> schemas.SandboxClock:
+def _clock(found: sandbox_clock.SandboxClock) -> schemas.SandboxClock:
     steps = [
         schemas.ClockStep(at=one.at, action=one.action, object_id=one.object_id)
         for one in found.next
@@ -180,7 +181,7 @@ def _valid(text: str) -> str:
 )
 def get_clock(request: ApiRequest, sandbox_id: str) -> schemas.SandboxClock:
     """Return the time of a running sandbox, and what is due next."""
-    return _clock(clock_panel.read(get_owned_sandbox(request, sandbox_id)))
+    return _clock(sandbox_clock.read(get_owned_sandbox(request, sandbox_id)))
 
 
 @router.post(
@@ -196,4 +197,4 @@ def change_clock(
     changes = body.model_dump(mode="json", exclude_none=True)
     if not any(changes.values()):
         raise ValidationFailed("advance_by", "Send advance_to, advance_by, freeze or resume.")
-    return _clock(clock_panel.change(sandbox, **changes))
+    return _clock(sandbox_clock.change(sandbox, **changes))

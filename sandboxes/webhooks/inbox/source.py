@@ -6,7 +6,7 @@ What a sandbox sends is never trusted: it is read up to a limit, and what doesn'
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -14,8 +14,9 @@ from urllib.parse import quote, urlsplit
 
 from sandboxes import explorer
 from sandboxes.blueprints.blueprint import EventSource
+from sandboxes.explorer.json_responses import json_object, refusal
 from sandboxes.lib import untrusted_json
-from sandboxes.lib.exceptions import Unavailable, ValidationFailed
+from sandboxes.lib.exceptions import Unavailable
 from sandboxes.lib.http.client import Response
 from sandboxes.lib.http.tcp_traffic import Traffic
 
@@ -25,7 +26,6 @@ TIMEOUT_SECONDS = 5.0
 PAGE_SIZE = 50
 MAX_TYPE_LENGTH = MAX_ID_LENGTH = 100
 MAX_URL_LENGTH = 500
-MAX_DETAIL_LENGTH = 300
 MAX_PATTERNS = 50
 MAX_ENDPOINTS = 20
 
@@ -34,7 +34,7 @@ OnTraffic = Callable[[Traffic], object]
 
 @dataclass(frozen=True)
 class ReadEvent:
-    """An event as the sandbox tells it."""
+    """An event as the sandbox describes it."""
 
     id: str
     type: str
@@ -44,7 +44,7 @@ class ReadEvent:
 
 @dataclass(frozen=True)
 class ReadEndpoint:
-    """A webhook endpoint as the sandbox tells it."""
+    """A webhook endpoint as the sandbox describes it."""
 
     id: str
     url: str
@@ -97,27 +97,12 @@ def post(
     """
     request = explorer.ApiRequest("POST", path, json.dumps(body).encode(), automatic=True)
     response = explorer.send_as_portal(access, request, TIMEOUT_SECONDS, on_traffic)
-    try:
-        answer = untrusted_json.loads(response.body)
-    except ValueError:
-        answer = None
-    answer = answer if isinstance(answer, dict) else {}
+    answer = json_object(response.body)
     if response.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         raise refusal(answer, [*body])
     if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         raise Unavailable(f"The sandbox answered {response.status}.")
     return answer
-
-
-def refusal(answer: Any, names: Sequence[str]) -> ValidationFailed:
-    """Return what the sandbox says against a field of a request with these fields."""
-    answer = answer if isinstance(answer, dict) else {}
-    errors = answer.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors else None
-    first = first if isinstance(first, dict) else {}
-    name, detail = first.get("field"), first.get("message") or answer.get("detail")
-    text = str(detail or "The sandbox refuses this value.")[:MAX_DETAIL_LENGTH]
-    return ValidationFailed(str(name) if name in names else names[0], text)
 
 
 def _get(

@@ -8,11 +8,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from sandboxes import blueprints, explorer
-from sandboxes.lib import untrusted_json
+from sandboxes import blueprints
+from sandboxes.explorer.client import TIMEOUT_SECONDS, ApiRequest, ApiResponse, send
+from sandboxes.explorer.json_responses import json_object, refusal
 from sandboxes.lib.exceptions import StateConflict, Unavailable
 from sandboxes.models import Sandbox
-from sandboxes.webhooks.inbox import source
 
 CHANGES = ("advance_to", "advance_by", "freeze", "resume")
 ADVANCE_SECONDS = 30.0
@@ -47,7 +47,7 @@ def has_clock(sandbox: Sandbox) -> bool:
 
 def read(sandbox: Sandbox) -> SandboxClock:
     """Return the clock, which does not count as activity. Raises StateConflict, Unavailable."""
-    return _parse(_send(sandbox, explorer.ApiRequest("GET", "", automatic=True)))
+    return _parse(_send(sandbox, "GET", automatic=True))
 
 
 def change(sandbox: Sandbox, **changes: Any) -> SandboxClock:
@@ -56,35 +56,32 @@ def change(sandbox: Sandbox, **changes: Any) -> SandboxClock:
     Raises StateConflict, ValidationFailed with what the sandbox says, Unavailable.
     """
     body = {name: value for name, value in changes.items() if value}
-    response = _send(sandbox, explorer.ApiRequest("POST", "", json.dumps(body).encode()))
+    response = _send(sandbox, "POST", json.dumps(body).encode(), seconds=ADVANCE_SECONDS)
     if response.status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        raise source.refusal(_object(response), CHANGES)
+        raise refusal(json_object(response.body), CHANGES)
     return _parse(response)
 
 
-def _send(sandbox: Sandbox, request: explorer.ApiRequest) -> explorer.ApiResponse:
+def _send(
+    sandbox: Sandbox,
+    method: str,
+    body: bytes = b"",
+    *,
+    automatic: bool = False,
+    seconds: float = TIMEOUT_SECONDS,
+) -> ApiResponse:
     blueprint = blueprints.find_for_sandbox(sandbox)
     if blueprint is None or blueprint.clock is None:
         raise StateConflict("The blueprint of this sandbox doesn't describe a clock.")
-    path, endpoint = blueprint.clock.path, blueprint.clock.endpoint
-    request = explorer.ApiRequest(request.method, path, request.body, automatic=request.automatic)
-    seconds = None if request.automatic else ADVANCE_SECONDS
-    return explorer.send(sandbox, request, endpoint, seconds)
+    request = ApiRequest(method, blueprint.clock.path, body, automatic=automatic)
+    return send(sandbox, request, blueprint.clock.endpoint, seconds)
 
 
-def _object(response: explorer.ApiResponse) -> dict[str, Any]:
-    try:
-        answer = untrusted_json.loads(response.body)
-    except ValueError:
-        answer = None
-    return answer if isinstance(answer, dict) else {}
-
-
-def _parse(response: explorer.ApiResponse) -> SandboxClock:
+def _parse(response: ApiResponse) -> SandboxClock:
     """Return the clock in a response. Raises Unavailable."""
     if not response.succeeded:
         raise Unavailable(f"The sandbox answered {response.status} for its clock.")
-    answer = _object(response)
+    answer = json_object(response.body)
     now, steps = _time(answer.get("now")), answer.get("next")
     if now is None:
         raise Unavailable("The sandbox's clock is invalid.")
