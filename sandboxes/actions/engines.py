@@ -1,4 +1,4 @@
-"""Moves engines between their states. The callers record in the audit log who did it and why."""
+"""Changes of the state of engines. The callers record them in the audit log, with the reason."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sandboxes.pool import tasks as pool_tasks
 
 @transaction.atomic
 def drain(engine: Engine) -> None:
-    """Place nothing new on the engine. Its pool ends, and what runs lives on.
+    """Place nothing new on the engine. Its part of the pool ends; running sandboxes stay.
 
-    Raises StateConflict if that is already so.
+    Raises StateConflict if the engine is being drained or was removed.
     """
     LaunchLock.acquire()
     engine.refresh_from_db()
@@ -27,7 +27,7 @@ def drain(engine: Engine) -> None:
 
 @transaction.atomic
 def activate(engine: Engine) -> None:
-    """Place new sandboxes on the engine again. Raises StateConflict if that is already so."""
+    """Place new sandboxes on the engine again. Raises StateConflict if it isn't being drained."""
     LaunchLock.acquire()
     engine.refresh_from_db()
     if not engine.draining_since and not engine.removed_at:

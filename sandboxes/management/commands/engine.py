@@ -48,7 +48,7 @@ class Command(BaseCommand):
         check.add_argument("names", nargs="*", metavar="NAME", help="all engines by default")
         check.set_defaults(run=Command._check)
 
-        drain = commands.add_parser("drain", help="place nothing new; what runs lives on")
+        drain = commands.add_parser("drain", help="place nothing new; running sandboxes stay")
         drain.set_defaults(run=Command._drain)
         activate = commands.add_parser("activate", help="place sandboxes again")
         activate.set_defaults(run=Command._activate)

@@ -40,7 +40,7 @@ class IdentityRuleQuerySet(models.QuerySet["IdentityRule"]):
 
 
 class IdentityRule(models.Model):
-    """Which identity tokens give access to which account. `accounts.identity_tokens` applies it."""
+    """Which identity tokens give access to which account. See `accounts.grants`."""
 
     name = models.CharField(max_length=50, unique=True)
     issuer = models.CharField(
