@@ -117,7 +117,7 @@ def _claim_or_create(
     sandbox = claimed or lifecycle.create_pending(
         new_sandbox(blueprint, engine=engines[0], **values), user
     )
-    placement.note_use(status.fleet, sandbox)
+    placement.record_use(status.fleet, sandbox)
     if sandbox.metadata:
         MetadataEntry.index(sandbox)
     return sandbox

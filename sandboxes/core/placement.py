@@ -53,7 +53,7 @@ def least_loaded_first(engines: Iterable[Engine], room: Room) -> list[Engine]:
     )
 
 
-def note_use(fleet: Fleet, sandbox: Sandbox) -> None:
+def record_use(fleet: Fleet, sandbox: Sandbox) -> None:
     """Record that an engine got a sandbox; nothing depends on it with a single engine."""
     if len(fleet.engines) > 1:
         fleet.engine_of(sandbox).store(last_used_at=clock.now())

@@ -43,10 +43,6 @@ class Page:
         """The first heading."""
         return self.text.partition("\n")[0].removeprefix("# ")
 
-    def belongs_to(self, other: Page) -> bool:
-        """Return whether this is the other page, or one of its folder."""
-        return self == other or self.name.startswith(f"{other.name}/")
-
 
 @dataclass(frozen=True)
 class Section:

@@ -81,7 +81,7 @@ def _start_one() -> Sandbox | None:
         return None
     chosen = {"engine": engines[0], "from_pool": True, "spec_version": pool.version}
     row = lifecycle.create_pending(factory.new_sandbox(blueprint, **chosen), None)
-    placement.note_use(fleet, row)
+    placement.record_use(fleet, row)
     return row
 
 

@@ -30,7 +30,6 @@ class Prepared:
     """The version of a folder, and the one that is active now, if it is another."""
 
     version: BlueprintVersion
-    was_activated: bool
     other_active: BlueprintVersion | None
 
 
@@ -73,7 +72,7 @@ def _activate(blueprint: Blueprint, actor: CommandActor, *, wanted: bool) -> Pre
         record_missing_images()
     oldest = clock.now() - timedelta(days=config.SANDBOX_RETENTION_DAYS)
     BlueprintVersion.objects.unused_since(oldest).delete()
-    return Prepared(version, wanted, None if wanted else other)
+    return Prepared(version, None if wanted else other)
 
 
 def _store(blueprint: Blueprint, ids: Mapping[str, str]) -> tuple[BlueprintVersion, bool]:

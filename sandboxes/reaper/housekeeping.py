@@ -33,7 +33,7 @@ from sandboxes.models.runtime_settings import config
 from sandboxes.notifications import tasks as notification_tasks
 from sandboxes.pool import policy, reconcile
 from sandboxes.pool import tasks as pool_tasks
-from sandboxes.runtime import ask_engines, get_runtime
+from sandboxes.runtime import call_engines, get_runtime
 from sandboxes.webhooks import tasks as webhook_tasks
 from sandboxes.webhooks.endpoints import prune_deliveries
 from sandboxes.webhooks.inbox import feeds
@@ -113,7 +113,7 @@ def _delete_batch(old: QuerySet[Any]) -> list[Any]:
 def record_engines(answered: Collection[Engine]) -> None:
     """Store the capabilities of engines for the pages and placement. Raises RuntimeFailure."""
     calls = {one.name: get_runtime(one.connection).capabilities for one in answered}
-    found, failures = ask_engines(calls, ENGINE_SECONDS)
+    found, failures = call_engines(calls, ENGINE_SECONDS)
     for engine in answered:
         if engine.name in found:
             engine.store(**described_by(found[engine.name]), away_since=None)

@@ -22,7 +22,7 @@ from sandboxes.runtime import (
     ProbeResult,
     RuntimeFailure,
     SandboxFacts,
-    ask_engines,
+    call_engines,
     get_runtime,
 )
 
@@ -47,7 +47,7 @@ def observe_engines(
 ) -> tuple[dict[str, dict[str, SandboxFacts]], dict[str, RuntimeFailure]]:
     """Observe all engines side by side; return the facts and the failures, by engine."""
     calls = {engine.name: partial(_observe, engine) for engine in engines}
-    return ask_engines(calls, OBSERVE_SECONDS)
+    return call_engines(calls, OBSERVE_SECONDS)
 
 
 def _observe(engine: Engine) -> dict[str, SandboxFacts]:
@@ -164,5 +164,5 @@ def probe(
         engine.name: partial(get_runtime(engine.connection).probe, facts, checks, PROBE_SECONDS)
         for engine, facts in chosen.items()
     }
-    results, failures = ask_engines(calls, ENGINE_PROBE_SECONDS)
+    results, failures = call_engines(calls, ENGINE_PROBE_SECONDS)
     return dict(ChainMap(*results.values())), failures

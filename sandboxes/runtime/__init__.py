@@ -23,6 +23,7 @@ from sandboxes.runtime.contract import (
     ServiceState,
     Usage,
 )
+from sandboxes.runtime.engine_calls import call_engines
 from sandboxes.runtime.errors import (
     CapacityExhausted,
     EngineDenied,
@@ -38,7 +39,6 @@ from sandboxes.runtime.image_recipes import Bind, ImageBuild, ImageRecipe, image
 from sandboxes.runtime.line_count import LineCount
 from sandboxes.runtime.network_bytes import NetworkBytes
 from sandboxes.runtime.registry import RUNTIMES, forget_runtimes, get_runtime, is_isolated
-from sandboxes.runtime.side_by_side import ask_engines
 from sandboxes.runtime.specs import (
     CommandCheck,
     File,
@@ -94,7 +94,7 @@ __all__ = [
     "StartCondition",
     "TcpCheck",
     "Usage",
-    "ask_engines",
+    "call_engines",
     "forget_runtimes",
     "get_runtime",
     "image_name",

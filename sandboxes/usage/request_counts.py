@@ -16,7 +16,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from sandboxes import blueprints
 from sandboxes.models import Engine, Sandbox, UsageSample
-from sandboxes.runtime import LineCount, ask_engines, get_runtime
+from sandboxes.runtime import LineCount, call_engines, get_runtime
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ def count_requests() -> None:
         engine.name: partial(get_runtime(engine.connection).count_lines, own)
         for engine, own in by_engine.items()
     }
-    results, failures = ask_engines(calls, ENGINE_SECONDS)
+    results, failures = call_engines(calls, ENGINE_SECONDS)
     for error in failures.values():
         log.warning("requests_not_counted", error=str(error))
     counts = ChainMap(*results.values())

@@ -9,7 +9,7 @@ from functools import partial
 
 from sandboxes.lib import clock, queue
 from sandboxes.models import Engine, Sandbox, State, UsageSample
-from sandboxes.runtime import RuntimeFailure, SandboxFacts, Usage, ask_engines, get_runtime
+from sandboxes.runtime import RuntimeFailure, SandboxFacts, Usage, call_engines, get_runtime
 from sandboxes.usage import request_counts
 from sandboxes.usage import tasks as usage_tasks
 
@@ -46,7 +46,7 @@ def _usage(rows: Iterable[Sandbox]) -> tuple[dict[str, Usage], dict[str, Runtime
         engine.name: partial(get_runtime(engine.connection).usage, own)
         for engine, own in names.items()
     }
-    results, failures = ask_engines(calls, ENGINE_SECONDS)
+    results, failures = call_engines(calls, ENGINE_SECONDS)
     return dict(ChainMap(*results.values())), failures
 
 

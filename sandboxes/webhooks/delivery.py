@@ -24,8 +24,8 @@ from sandboxes.models.webhook import TEST_EVENT_TYPE
 from sandboxes.notifications import emails
 from sandboxes.webhooks import signing
 from sandboxes.webhooks.client import DeliveryError, DeliveryResponse, post
+from sandboxes.webhooks.delivery_queue import SLOW_SECONDS, DeliveryQueue
 from sandboxes.webhooks.messages import body_of
-from sandboxes.webhooks.turns import SLOW_SECONDS, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -45,17 +45,17 @@ MAX_RETRY_AFTER = timedelta(hours=1)
 EXCERPT_LENGTH = 500
 MAX_LOGGED_ATTEMPTS = 30
 
-_turns = Turns("webhooks", Webhook, WebhookDelivery, "webhook")
+_queue = DeliveryQueue("webhooks", Webhook, WebhookDelivery, "webhook")
 
 
 def deliver_due() -> None:
     """Deliver until nothing is due, unless enough threads are delivering already."""
-    _turns.deliver_due(_deliver)
+    _queue.deliver_due(_deliver)
 
 
 def _claim(**criteria: bool) -> WebhookDelivery | None:
     """Lease the next of these webhooks and claim its oldest due delivery; None if none is due."""
-    delivery: WebhookDelivery | None = _turns.claim(**criteria)
+    delivery: WebhookDelivery | None = _queue.claim(**criteria)
     return delivery
 
 

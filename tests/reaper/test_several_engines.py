@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from sandboxes.models import Engine, Sandbox, State, SweepStatus
-from sandboxes.runtime import EngineUnreachable, ask_engines
+from sandboxes.runtime import EngineUnreachable, call_engines
 from tests.harness import bulk_data
 from tests.harness.engines import NAMES, Engines
 from tests.helpers.scenarios import create_singletons, expire, launch, reload, sweep
@@ -93,7 +93,7 @@ def test_a_sweep_of_three_engines_takes_as_many_queries_for_20_sandboxes_each_as
 
 def test_an_engine_that_hangs_delays_the_answers_of_others_until_its_deadline_only():
     began = monotonic()
-    found, failures = ask_engines({"fast": lambda: 1, "hangs": lambda: sleep(1)}, 0.1)
+    found, failures = call_engines({"fast": lambda: 1, "hangs": lambda: sleep(1)}, 0.1)
 
     assert monotonic() - began < 0.8
     assert (found, list(failures)) == ({"fast": 1}, ["hangs"])

@@ -89,7 +89,7 @@ def read_response(body: bytes) -> None:
     from sandboxes.views.explorer.response import RenderedResponse
 
     response = ApiResponse(200, [], body, complete=True, seconds=0.1)
-    assert len(RenderedResponse(response, "GET /", "curl").highlighted) < 5 * MB
+    assert len(RenderedResponse(response, "curl").highlighted) < 5 * MB
 
 
 def read_list(body: bytes) -> None:

@@ -28,7 +28,6 @@ class RenderedResponse:
     """A response to show; `curl` is the request as a command."""
 
     response: ApiResponse
-    request_line: str
     curl: str
 
     @property

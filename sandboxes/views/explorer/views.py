@@ -174,9 +174,8 @@ def _send(sandbox: Sandbox, form: OperationForm) -> RenderedResponse:
     api_request = form.request
     card = Card(sandbox)
     access = explorer_access(card, {})
-    line = f"{api_request.method} {access.address}{api_request.target}"
     command = curl(_call(api_request, card), access.with_variable())
-    return RenderedResponse(sandboxes_explorer.send(sandbox, api_request), line, command)
+    return RenderedResponse(sandboxes_explorer.send(sandbox, api_request), command)
 
 
 def _curl_command(request: Request, sandbox: Sandbox, form: OperationForm) -> str:

@@ -21,10 +21,10 @@ from sandboxes.lib.http.tcp_traffic import Traffic
 from sandboxes.models import DeliveryStatus, EventDelivery, EventEndpoint, Sandbox
 from sandboxes.webhooks.client import DeliveryError, DeliveryResponse
 from sandboxes.webhooks.delivery import Attempt, attempt, outcome
+from sandboxes.webhooks.delivery_queue import SLOW_SECONDS, DeliveryQueue
 from sandboxes.webhooks.inbox import source
 from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 from sandboxes.webhooks.signing import new_secret, signed_headers
-from sandboxes.webhooks.turns import SLOW_SECONDS, Turns
 from sandboxes.webhooks.url_policy import check_url
 
 log = structlog.get_logger(__name__)
@@ -33,12 +33,12 @@ RECEIVED = "Received by the inbox."
 WRONG_SIGNATURE = "wrong signature"
 MAX_REPORTED_LENGTH = 4000
 
-_turns = Turns("events", EventEndpoint, EventDelivery, "endpoint")
+_queue = DeliveryQueue("events", EventEndpoint, EventDelivery, "endpoint")
 
 
 def deliver_due() -> None:
     """Deliver until nothing is due, unless enough threads are delivering already."""
-    _turns.deliver_due(_deliver)
+    _queue.deliver_due(_deliver)
 
 
 def _deliver(delivery: EventDelivery) -> None:

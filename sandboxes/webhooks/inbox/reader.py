@@ -115,7 +115,7 @@ class Reader:
 
     def _read(self, read: Read) -> None:
         try:
-            read.run(lambda traffic: self._results.put(partial(note, read.feed, traffic)))
+            read.run(lambda traffic: self._results.put(partial(record_traffic, read.feed, traffic)))
         finally:
             self._results.put(partial(self._finish, read))
 
@@ -159,14 +159,14 @@ def _prepare(feed: EventFeed, wait: int) -> Read | None:
         _release(feed, str(error), RETRY)
         return None
     read = Read(feed, events, access, wait if "{wait}" in events.list else 0)
-    note(feed, read.opening)
+    record_traffic(feed, read.opening)
     return read
 
 
 def finish(read: Read) -> None:
     """Store what a read brought, and let the feed be read again."""
     # By now, its whole traffic is recorded.
-    note(read.feed, Traffic(-read.opening.sent, -read.opening.received))
+    record_traffic(read.feed, Traffic(-read.opening.sent, -read.opening.received))
     if read.page is None:
         _release(read.feed, read.error, RETRY)
         return
@@ -176,7 +176,7 @@ def finish(read: Read) -> None:
     _release(read.feed, "", None if found or has_waited else PAUSE)
 
 
-def note(feed: EventFeed, traffic: Traffic) -> None:
+def record_traffic(feed: EventFeed, traffic: Traffic) -> None:
     """Record traffic of the portal, which does not count as activity."""
     if traffic.sent or traffic.received:
         row = Sandbox.objects.filter(pk=feed.sandbox_id)

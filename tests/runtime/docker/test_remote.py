@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from sandboxes.runtime import EngineUnreachable, ask_engines
+from sandboxes.runtime import EngineUnreachable, call_engines
 from sandboxes.runtime.docker import DockerRuntime
 from tests.harness.certificate import write_certificate
 from tests.harness.remote_engines import RemoteEngine
@@ -39,7 +39,7 @@ def test_a_sandbox_runs_on_each_of_three_engines_and_survives_a_pulled_cable(
     last.pull_cable()
     began = monotonic()
     calls = {name: runtime.observe for name, runtime in runtimes.items()}
-    found, failures = ask_engines(calls, 3)
+    found, failures = call_engines(calls, 3)
     assert monotonic() - began < 4
     assert list(failures) == [last.name]
     assert isinstance(failures[last.name], EngineUnreachable)

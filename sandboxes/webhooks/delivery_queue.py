@@ -1,4 +1,4 @@
-"""Turns of owners: which delivery is next, and how many threads slow receivers get.
+"""The queue of deliveries: which one is next, and how many threads slow receivers get.
 
 Receivers may be slow, and only a few threads deliver at a time. Owners therefore take turns: no two
 endpoints of one owner are served at once, next is the owner who was served least recently, and
@@ -27,7 +27,7 @@ SLOW_THREADS = 3
 CANDIDATES = 10
 
 
-class Turns:
+class DeliveryQueue:
     """Deliveries of one model to endpoints of another, by the threads of the named batch.
 
     Endpoints have `user`, `leased_until`, `last_attempt_at` and `slow`, and a queryset with

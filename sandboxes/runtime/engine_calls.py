@@ -12,7 +12,7 @@ from sandboxes.runtime.errors import EngineUnreachable, RuntimeFailure
 Result = TypeVar("Result")
 
 
-def ask_engines(
+def call_engines(
     calls: Mapping[str, Callable[[], Result]], seconds: float
 ) -> tuple[dict[str, Result], dict[str, RuntimeFailure]]:
     """Return the results and the failures of these calls, by the engine's name.
