@@ -133,6 +133,21 @@ def test_only_the_docker_runtime_imports_docker():
     assert {name_of(f) for f in users if home not in f.parents} == set()
 
 
+MAX_ENTRIES = 36
+"""Of `sandboxes/`, so that its listing can be read."""
+MAX_MODULES = 18
+MAX_MODULES_OF = {"models": 24, "views": 24}
+
+
+def test_packages_are_small_enough_to_find_a_module_by_looking():
+    assert len([path for path in PORTAL.iterdir() if path.name != "__pycache__"]) <= MAX_ENTRIES
+
+    packages = {file.parent for file in CODE if PORTAL in file.parents} - {PORTAL}
+    sizes = {name_of(each): len([*each.glob("[!_]*.py")]) for each in packages}
+    most = {f"sandboxes/{name}": number for name, number in MAX_MODULES_OF.items()}
+    assert [name for name in sizes if sizes[name] > most.get(name, MAX_MODULES)] == []
+
+
 def names(file: Path) -> Iterator[str]:
     """Return all names that the file imports or reads as attributes, without their qualifier."""
     for node in ast.walk(tree(file)):
