@@ -72,10 +72,11 @@ def _start_one() -> Sandbox | None:
     unfinished = Sandbox.objects.for_pool().exclude(state=State.POOLED)
     if launch_queue.waiting_launches().exists() or unfinished.exists():
         return None
-    pool = next((plan.pool for plan in policy.plan_pools(Fleet.read()) if plan.missing), None)
+    fleet = Fleet.read()
+    pool = next((plan.pool for plan in policy.plan_pools(fleet) if plan.missing), None)
     if pool is None:
         return None
-    blueprint, fleet = blueprints.load(pool.blueprint), Fleet.read()
+    blueprint = blueprints.load(pool.blueprint)
     engines = placement.candidates(blueprint, capacity.free_room(fleet))
     if not engines:
         return None

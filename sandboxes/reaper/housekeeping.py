@@ -44,8 +44,6 @@ from sandboxes.worker import tasks as worker_tasks
 USAGE_SAMPLE_RETENTION = timedelta(days=7)
 MAX_NAMED_ORPHANS = 20
 MAX_ERROR_LENGTH = 2000
-ENGINE_SECONDS = 10.0
-"""Time for each of several engines to describe itself or list its images."""
 PRUNE_BATCH_SIZE = 500
 """Rows of each kind per sweep; one sweep a minute can delete 720,000 a day."""
 
@@ -113,7 +111,7 @@ def _delete_batch(old: QuerySet[Any]) -> list[Any]:
 def record_engines(answered: Collection[Engine]) -> None:
     """Store the capabilities of engines for the pages and placement. Raises RuntimeFailure."""
     calls = {one.name: get_runtime(one.connection).capabilities for one in answered}
-    found, failures = call_engines(calls, ENGINE_SECONDS)
+    found, failures = call_engines(calls)
     for engine in answered:
         if engine.name in found:
             engine.store(**described_by(found[engine.name]), away_since=None)

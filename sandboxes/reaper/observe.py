@@ -45,7 +45,7 @@ FleetFacts = Mapping[str, Mapping[str, SandboxFacts]]
 def observe_engines(
     engines: Iterable[Engine],
 ) -> tuple[dict[str, dict[str, SandboxFacts]], dict[str, RuntimeFailure]]:
-    """Observe all engines side by side; return the facts and the failures, by engine."""
+    """Observe all engines at once; return the facts and the failures, by engine."""
     calls = {engine.name: partial(_observe, engine) for engine in engines}
     return call_engines(calls, OBSERVE_SECONDS)
 

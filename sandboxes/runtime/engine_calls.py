@@ -11,9 +11,12 @@ from sandboxes.runtime.errors import EngineUnreachable, RuntimeFailure
 
 Result = TypeVar("Result")
 
+ENGINE_SECONDS = 10.0
+"""Time for each of several engines to answer a call that describes or measures."""
+
 
 def call_engines(
-    calls: Mapping[str, Callable[[], Result]], seconds: float
+    calls: Mapping[str, Callable[[], Result]], seconds: float = ENGINE_SECONDS
 ) -> tuple[dict[str, Result], dict[str, RuntimeFailure]]:
     """Return the results and the failures of these calls, by the engine's name.
 

@@ -20,7 +20,7 @@ from sandboxes.runtime import LineCount, call_engines, get_runtime
 
 log = structlog.get_logger(__name__)
 
-ENGINE_SECONDS = 60.0
+COUNT_SECONDS = 60.0
 """How long each of several engines may take to return its logs."""
 
 
@@ -54,7 +54,7 @@ def count_requests() -> None:
         engine.name: partial(get_runtime(engine.connection).count_lines, own)
         for engine, own in by_engine.items()
     }
-    results, failures = call_engines(calls, ENGINE_SECONDS)
+    results, failures = call_engines(calls, COUNT_SECONDS)
     for error in failures.values():
         log.warning("requests_not_counted", error=str(error))
     counts = ChainMap(*results.values())

@@ -15,8 +15,6 @@ from sandboxes.usage import tasks as usage_tasks
 
 SAMPLE_INTERVAL = timedelta(seconds=20)
 """Minimum time between two samples of a sandbox, regardless of the sweep interval."""
-ENGINE_SECONDS = 10.0
-"""How long each of several engines may take to measure its sandboxes."""
 
 
 def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> dict[str, RuntimeFailure]:
@@ -46,7 +44,7 @@ def _usage(rows: Iterable[Sandbox]) -> tuple[dict[str, Usage], dict[str, Runtime
         engine.name: partial(get_runtime(engine.connection).usage, own)
         for engine, own in names.items()
     }
-    results, failures = call_engines(calls, ENGINE_SECONDS)
+    results, failures = call_engines(calls)
     return dict(ChainMap(*results.values())), failures
 
 

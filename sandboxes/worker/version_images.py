@@ -14,9 +14,6 @@ from sandboxes.lib import clock
 from sandboxes.models import BlueprintVersion
 from sandboxes.runtime import call_engines, get_runtime
 
-ENGINE_SECONDS = 10.0
-"""How long each of several engines may take to list its images."""
-
 
 def record_missing_images(also: Collection[str] = (), fleet: Fleet | None = None) -> dict[str, str]:
     """Store which versions lack images, in one call of each engine.
@@ -42,7 +39,7 @@ def _held_images(fleet: Fleet, names: list[str], *, store: bool) -> dict[str, st
     """
     engines = [each for each in fleet.engines if each.away_since is None] or fleet.engines
     calls = {one.name: partial(get_runtime(one.connection).images, names) for one in engines}
-    found, failures = call_engines(calls, ENGINE_SECONDS)
+    found, failures = call_engines(calls)
     for engine in engines:
         if store and engine.name in found and engine.images != found[engine.name]:
             engine.store(images=found[engine.name])
