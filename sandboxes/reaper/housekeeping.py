@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import timedelta
-from typing import Any
 
 from django.contrib.sessions.models import Session
-from django.db.models import QuerySet
 
 from sandboxes.accounts import sessions
 from sandboxes.accounts import tasks as account_tasks
@@ -27,6 +25,7 @@ from sandboxes.models import (
     UsageSample,
     WebhookDelivery,
 )
+from sandboxes.models.abstract.batch_delete import delete_batch
 from sandboxes.models.engine import described_by
 from sandboxes.models.idempotency_key import IDEMPOTENCY_KEY_RETENTION
 from sandboxes.models.runtime_settings import config
@@ -44,8 +43,6 @@ from sandboxes.worker import tasks as worker_tasks
 USAGE_SAMPLE_RETENTION = timedelta(days=7)
 MAX_NAMED_ORPHANS = 20
 MAX_ERROR_LENGTH = 2000
-PRUNE_BATCH_SIZE = 500
-"""Rows of each kind per sweep; one sweep a minute can delete 720,000 a day."""
 
 
 def requeue_notifications() -> None:
@@ -81,31 +78,23 @@ def request_pool_reconcile(fleet: Fleet) -> None:
 def prune() -> None:
     """Delete rows past their retention: samples, keys, sessions, codes, deliveries and sandboxes.
 
-    Deletes a batch of each kind, because long transactions block other work.
+    Deletes a batch of each kind.
     """
     now = clock.now()
-    _delete_batch(UsageSample.objects.filter(at__lt=now - USAGE_SAMPLE_RETENTION).order_by("at"))
-    _delete_batch(
+    delete_batch(UsageSample.objects.filter(at__lt=now - USAGE_SAMPLE_RETENTION).order_by("at"))
+    delete_batch(
         IdempotencyKey.objects.filter(created_at__lt=now - IDEMPOTENCY_KEY_RETENTION).order_by(
             "created_at"
         )
     )
     sessions.delete_user_sessions(
-        _delete_batch(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
+        delete_batch(Session.objects.filter(expire_date__lt=now).order_by("expire_date"))
     )
-    _delete_batch(DeviceAuthorization.objects.filter(expires_at__lt=now).order_by("expires_at"))
+    delete_batch(DeviceAuthorization.objects.filter(expires_at__lt=now).order_by("expires_at"))
     prune_deliveries()
     feeds.prune()
     oldest = now - timedelta(days=config.SANDBOX_RETENTION_DAYS)
-    _delete_batch(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
-
-
-def _delete_batch(old: QuerySet[Any]) -> list[Any]:
-    """Delete up to a batch of rows and return their primary keys."""
-    keys = list(old.values_list("pk", flat=True)[:PRUNE_BATCH_SIZE])
-    if keys:
-        old.filter(pk__in=keys).delete()
-    return keys
+    delete_batch(Sandbox.objects.ended().filter(ended_at__lt=oldest).order_by("ended_at"))
 
 
 def record_engines(answered: Collection[Engine]) -> None:

@@ -14,14 +14,13 @@ from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import clock, names, support
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.models import DisabledReason, EventType, Webhook, WebhookDelivery
+from sandboxes.models.abstract.batch_delete import delete_batch
 from sandboxes.webhooks.delivery import disable
 from sandboxes.webhooks.signing import PREVIOUS_SECRET_RETENTION, new_secret
 from sandboxes.webhooks.url_policy import check_url
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-BATCH_SIZE = 500
 
 
 def create(user: User, url: str, events: Collection[str], name: str = "") -> tuple[Webhook, str]:
@@ -109,7 +108,5 @@ def delete(webhook: Webhook) -> None:
 def prune_deliveries() -> None:
     """Delete a batch of finished deliveries past their retention."""
     oldest = clock.now() - timedelta(days=settings.WEBHOOK_LOG_DAYS)
-    old = WebhookDelivery.objects.filter(created_at__lt=oldest, due_at=None).order_by("created_at")
-    keys = list(old.values_list("pk", flat=True)[:BATCH_SIZE])
-    if keys:
-        WebhookDelivery.objects.filter(pk__in=keys).delete()
+    old = WebhookDelivery.objects.filter(created_at__lt=oldest, due_at=None)
+    delete_batch(old.order_by("created_at"))

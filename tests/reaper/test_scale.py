@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from sandboxes import blueprints
 from sandboxes.models import Event, Extension, IdempotencyKey, Sandbox, State, UsageSample
+from sandboxes.models.abstract import batch_delete
 from sandboxes.reaper import housekeeping, observe
 from sandboxes.reaper.sweep import Sweep
 from sandboxes.usage import sampling
@@ -185,7 +186,7 @@ def test_pruning_deletes_a_limited_batch_oldest_first(
     settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SANDBOX_RETENTION_DAYS = 45
-    monkeypatch.setattr(housekeeping, "PRUNE_BATCH_SIZE", 40)
+    monkeypatch.setattr(batch_delete, "BATCH_SIZE", 40)
     bulk_data.create_ended(200)
     by_end = list(Sandbox.objects.order_by("ended_at"))
     for sweeps in (1, 2):
@@ -195,13 +196,13 @@ def test_pruning_deletes_a_limited_batch_oldest_first(
 
 def test_pruning_keeps_up_with_10_000_sandboxes_a_day() -> None:
     sweeps_a_day = 24 * 60  # By cron, which is the slower of the two.
-    assert sweeps_a_day * housekeeping.PRUNE_BATCH_SIZE > 10 * 10_000
+    assert sweeps_a_day * batch_delete.BATCH_SIZE > 10 * 10_000
 
 
 def test_samples_keys_and_sessions_are_pruned_in_batches(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "PRUNE_BATCH_SIZE", 3)
+    monkeypatch.setattr(batch_delete, "BATCH_SIZE", 3)
     row, now = bulk_data.create_running(1, alice)[0], timezone.now()
     for days in (1, 8, 8, 8, 8):
         at = now - timedelta(days=days)

@@ -23,6 +23,7 @@ from sandboxes.models import (
     SandboxEvent,
     State,
 )
+from sandboxes.models.abstract.batch_delete import delete_batch
 from sandboxes.webhooks.inbox import tasks
 from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 from sandboxes.webhooks.inbox.source import Page, ReadEndpoint
@@ -31,7 +32,6 @@ MAX_KEPT = 1000
 """Events of a sandbox that are kept; older ones that are delivered are deleted."""
 MAX_PENDING = 1000
 """Pending deliveries of a sandbox at which no more of its events are read."""
-PRUNE_BATCH = 500
 
 
 def connect() -> None:
@@ -184,7 +184,4 @@ def _trim(sandbox: Sandbox) -> None:
 
 def _delete(events: QuerySet[SandboxEvent]) -> None:
     waiting = EventDelivery.objects.filter(event=OuterRef("pk"), status=DeliveryStatus.PENDING)
-    done = events.exclude(Exists(waiting)).order_by("pk")
-    keys = list(done.values_list("pk", flat=True)[:PRUNE_BATCH])
-    if keys:
-        SandboxEvent.objects.filter(pk__in=keys).delete()
+    delete_batch(events.exclude(Exists(waiting)).order_by("pk"))
