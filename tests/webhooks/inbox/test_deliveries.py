@@ -86,7 +86,7 @@ def read() -> None:
     """Read all feeds that are due, and deliver what is due."""
     with run_on_commit():
         for one in reader.due(10):
-            one.run(partial(reader.note, one.feed))
+            one.run(partial(reader.record_traffic, one.feed))
             reader.finish(one)
     EventFeed.objects.update(leased_until=None)
 
