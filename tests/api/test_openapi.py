@@ -89,7 +89,8 @@ def test_responses_to_generated_requests_match_the_document(
             delivery = hook.deliveries.first() or outbox.send_test(hook)
             case.path_parameters["delivery_id"] = delivery.message_id
     token = api_tokens.issue(alice, "schemathesis")[1]
-    headers = {"Authorization": f"Bearer {token}"}
+    # The client of these tests does not decompress.
+    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
     response = case.call(headers=headers)
     fuzz.counts.update(["calls", f"status {response.status_code}"])
     checks = checks_of(case.operation.label)

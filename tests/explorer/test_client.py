@@ -253,13 +253,13 @@ def test_hop_by_hop_and_cookie_headers_are_hidden(sandbox: Sandbox, api: Sandbox
 
 
 def test_concurrent_requests_are_limited() -> None:
-    turns = ConcurrencyLimit(total=3, per_user=2)
-    with turns.slot("alice"), turns.slot("alice"):
-        with pytest.raises(Unavailable), turns.slot("alice"):
+    limit = ConcurrencyLimit(total=3, per_user=2)
+    with limit.slot("alice"), limit.slot("alice"):
+        with pytest.raises(Unavailable), limit.slot("alice"):
             raise AssertionError
-        with turns.slot("bob"), pytest.raises(Unavailable), turns.slot("carol"):
+        with limit.slot("bob"), pytest.raises(Unavailable), limit.slot("carol"):
             raise AssertionError
-    with turns.slot("alice"):
+    with limit.slot("alice"):
         """The slot is free again."""
 
 

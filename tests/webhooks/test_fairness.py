@@ -12,7 +12,7 @@ from django.db import connections
 from django.utils import timezone
 
 from sandboxes.models import Webhook, WebhookDelivery
-from sandboxes.webhooks import client, delivery, endpoints, outbox, turns
+from sandboxes.webhooks import client, delivery, delivery_queue, endpoints, outbox
 from tests.fakes.friendbot import raw_server
 from tests.fakes.webhook_receiver import Receiver, create_webhook, last_delivery, reload_webhook
 from tests.harness.databases import run_in_threads
@@ -111,7 +111,7 @@ def test_tarpits_of_many_owners_occupy_only_a_part_of_the_threads(
 
     assert seconds_to_deliver(create_user("alice"), receiver, workers) < SOON
     sending = Webhook.objects.filter(leased_until__gt=timezone.now())
-    assert sending.filter(slow=True).count() <= turns.SLOW_THREADS
+    assert sending.filter(slow=True).count() <= delivery_queue.SLOW_THREADS
 
 
 def test_a_webhook_is_slow_until_an_attempt_was_quick(receiver: Receiver, tarpit: str) -> None:
