@@ -17,9 +17,10 @@ from sandboxes.blueprints.parameters import (
     MAX_PATTERN_LENGTH,
     InvalidPattern,
     ParameterType,
+    fit_together,
     matches,
 )
-from sandboxes.runtime.line_count import is_fast
+from sandboxes.runtime.line_count import MAX_CHOICES, is_fast, matcher
 
 MIN_SIZE_MB = 16
 MINUTE = 60
@@ -114,6 +115,18 @@ def linear_pattern(value: str) -> str:
         matches(value, "")
     except InvalidPattern as error:
         reject(sentence(f"Invalid pattern: {error}"), f"{PATTERN_SYNTAX} Or use `type: enum`.")
+    return value
+
+
+def patterns_that_fit(value: Any) -> Any:
+    """Validate that the patterns of all parameters need little time and memory together."""
+    items = value.values() if isinstance(value, dict) else ()
+    patterns = [item.get("pattern") for item in items if isinstance(item, dict)]
+    if not fit_together(pattern for pattern in patterns if isinstance(pattern, str)):
+        reject(
+            "The patterns of the parameters are too large together.",
+            r"Repeat less, write [A-Za-z0-9_] in place of \w, or use `max_length`.",
+        )
     return value
 
 
@@ -254,7 +267,8 @@ def regular_expression(value: str) -> str:
     """Validate a regular expression of Python's `re` that is compared with lines of logs."""
     try:
         re.compile(value)
-    except re.error as error:
+        matcher(value)
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
         reject(
             sentence(f"Invalid regular expression: {error}"),
             "Use the syntax of Python's `re` module.",
@@ -262,7 +276,8 @@ def regular_expression(value: str) -> str:
     if not is_fast(value):
         reject(
             "Comparing a line with this expression could take very long.",
-            "Use no look-around and no backreference, or only one of *, + and {} beside them.",
+            "Use no look-around and no backreference. Beside them, use only one of *, + and {}, "
+            f"not behind a parenthesis, and at most {MAX_CHOICES} of ? and |.",
         )
     return value
 

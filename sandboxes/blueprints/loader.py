@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,8 @@ class _Inspector:
             if stack.services:
                 self._note_defaults(paths[0], parsed)
         ports = assembly.published_ports(stack, parsed)
-        self._check_section(parsed, section, malformed, ports, files)
+        context = SectionContext(ports, parsed, stack.one_shot)
+        self._check_section(context, section, malformed, files)
         plan = assembly.Plan(
             self.folder, self.name, stack, parsed, ports, mounts, contents, variables
         )
@@ -235,13 +236,13 @@ class _Inspector:
 
     def _check_section(
         self,
-        parsed: SandboxSection,
+        context: SectionContext,
         section: _Section,
         malformed: Set[str],
-        ports: Mapping[str, Sequence[int]],
         files: SourceFiles,
     ) -> None:
-        for key, message, remedy in validate(SectionContext(ports, parsed), files, self.folder):
+        parsed = context.sandbox
+        for key, message, remedy in validate(context, files, self.folder):
             if any(message.startswith(f"Unknown {name.removesuffix('s')} ") for name in malformed):
                 continue
             path = section.path(key)

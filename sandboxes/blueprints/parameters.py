@@ -6,7 +6,8 @@ the length of the value, for every pattern (decision 55).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -17,6 +18,7 @@ Value = str | int | bool
 
 MAX_TEXT_LENGTH = 1000
 MAX_PATTERN_LENGTH = 200
+NAMED_GROUP = re.compile(r"\(\?P?<(?![=!])[^>]*>")
 MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser reads exactly."""
 
@@ -129,15 +131,41 @@ def matches(pattern: str, text: str) -> bool:
     return True
 
 
+def fit_together(patterns: Iterable[str]) -> bool:
+    """Return whether patterns together compile to no more than a single one may.
+
+    Invalid ones don't count: they are refused before they are compiled.
+    """
+    # What is repeated zero times is parsed, but not compiled.
+    valid = [
+        pattern
+        for pattern in patterns
+        if len(pattern) <= MAX_PATTERN_LENGTH and _compiles(f"(?:{pattern}){{0}}")
+    ]
+    joined = "".join(f"(?:{pattern})" for pattern in valid)
+    return len(valid) <= 1 or _compiles(NAMED_GROUP.sub("(", joined))
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        _validator(pattern)
+    except SchemaError:
+        return False
+    return True
+
+
+def _validator(pattern: str) -> SchemaValidator:
+    return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
+
+
 @lru_cache(maxsize=50)
 def _compile(pattern: str) -> SchemaValidator:
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise InvalidPattern(f"it has more than {MAX_PATTERN_LENGTH} characters")
     try:
-        # Alone first: unbalanced parentheses could be valid in the group that anchors it.
-        for each in (pattern, rf"\A(?:{pattern})\z"):
-            schema = core_schema.str_schema(pattern=each, regex_engine="rust-regex")
-            compiled = SchemaValidator(schema)
+        compiled = _validator(rf"\A(?:{pattern})\z")
+        # Also alone: unbalanced parentheses could be valid in the group that anchors it.
+        _validator(pattern)
     except SchemaError as error:
         last = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
         reason = last.removeprefix("error: ").removeprefix("SchemaError: ")

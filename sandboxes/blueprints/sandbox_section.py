@@ -44,6 +44,7 @@ from sandboxes.blueprints.fields import (
     megabytes,
     one_line,
     parameter_type,
+    patterns_that_fit,
     scalar,
     whole_minutes,
 )
@@ -301,7 +302,9 @@ class SandboxSection(StrictModel):
     """Variables with a random value for each sandbox. Names have capital letters."""
     variables: Annotated[dict[VariableName, VariableValue], Field(max_length=500)] = {}
     """Variables that are the same in all sandboxes, such as `{TAG: "1.2"}`."""
-    parameters: Annotated[dict[ParameterName, Parameter], Field(max_length=20)] = {}
+    parameters: Annotated[
+        dict[ParameterName, Parameter], Field(max_length=20), BeforeValidator(patterns_that_fit)
+    ] = {}
     """Variables that a launch chooses ([above](#parameters)); at most 20."""
     profiles: Annotated[list[str], Field(max_length=100)] = []
     """Profiles of the Compose file that are active."""

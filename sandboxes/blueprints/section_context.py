@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from sandboxes.blueprints.sandbox_section import SandboxSection
@@ -18,3 +18,5 @@ class SectionContext:
     services: Mapping[str, Sequence[int]]
     """Published ports by service."""
     sandbox: SandboxSection
+    one_shot: Set[str] = frozenset()
+    """Services for whose completion others wait."""

@@ -149,7 +149,7 @@ def _unknown_variables(key: str, text: str, known: Iterable[str]) -> Iterator[Vi
             yield (
                 key,
                 f"Unknown variable {shortened(variable)}.",
-                f"Declare it in x-sandbox.secrets, or use one of {listed(sorted(known))}.",
+                f"Declare it in x-sandbox.secrets, or use one of these: {listed(sorted(known))}.",
             )
 
 
@@ -159,6 +159,13 @@ def _check_service(key: str, name: str, parsed: SectionContext) -> Iterator[Viol
         yield key, f"Unknown service {shortened(name)}.", f"Name one of the services: {known}."
 
 
+def _check_running_service(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
+    yield from _check_service(key, name, parsed)
+    if name in parsed.one_shot:
+        message = f"The service {shortened(name)} has ended when the sandbox is ready."
+        yield key, message, "Name a service for whose completion no other waits."
+
+
 def _check_endpoints(parsed: SectionContext) -> Iterator[Violation]:
     first: dict[str, str] = {}
     for name, endpoint in parsed.sandbox.endpoints.items():
@@ -166,7 +173,7 @@ def _check_endpoints(parsed: SectionContext) -> Iterator[Violation]:
         if (other := first.setdefault(host_label(name), name)) != name:
             message = f"The host name of the endpoint {name} is the one of {other}."
             yield key, message, "Choose names that differ in more than case, _ and -."
-        yield from _check_service(f"{key}.service", endpoint.service, parsed)
+        yield from _check_running_service(f"{key}.service", endpoint.service, parsed)
         yield from _check_placeholders(f"{key}.url", endpoint.url)
         if any(variable_names(endpoint.url)):
             message = "Variables can't be used here: URLs are not secret."
@@ -196,7 +203,7 @@ def _check_auth(key: str, endpoint: Endpoint, parsed: SectionContext) -> Iterato
 
 def _check_credential(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
     if name and name not in parsed.sandbox.credentials:
-        known = listed(parsed.sandbox.credentials) or "none"
+        known = listed(parsed.sandbox.credentials)
         yield (
             key,
             f"Unknown credential {shortened(name)}.",
@@ -270,7 +277,7 @@ def _check_references(parsed: SectionContext) -> Iterator[Violation]:
     for index, check in enumerate(parsed.sandbox.ready):
         yield from _check_ready(f"x-sandbox.ready.{index}", check, parsed)
     if reset := parsed.sandbox.reset:
-        yield from _check_service("x-sandbox.reset.service", reset.service, parsed)
+        yield from _check_running_service("x-sandbox.reset.service", reset.service, parsed)
     if requests := parsed.sandbox.requests:
         yield from _check_service("x-sandbox.requests.service", requests.service, parsed)
     yield from _check_events(parsed)
@@ -287,8 +294,8 @@ def _check_events(parsed: SectionContext) -> Iterator[Violation]:
         return
     yield from _check_web_endpoint("x-sandbox.events.endpoint", events.endpoint, parsed)
     if events.secret not in parsed.sandbox.secrets:
-        known = ", ".join(parsed.sandbox.secrets) or "none"
-        message = f"Unknown secret {events.secret}."
+        known = listed(parsed.sandbox.secrets)
+        message = f"Unknown secret {shortened(events.secret)}."
         yield "x-sandbox.events.secret", message, f"Name one of the secrets: {known}."
     for match in PLACEHOLDER.finditer(events.list):
         if match[1] not in EVENT_PLACEHOLDERS:
@@ -327,7 +334,7 @@ def _check_ready(key: str, check: Ready, parsed: SectionContext) -> Iterator[Vio
         if check.port or check.command:
             yield key, "An endpoint has only a path to check.", "Name the service instead."
     else:
-        yield from _check_service(f"{key}.service", check.service, parsed)
+        yield from _check_running_service(f"{key}.service", check.service, parsed)
         if check.command and (check.port or check.path):
             yield key, "A command needs no port.", "Remove the command, or port and path."
         elif check.path and not check.port:

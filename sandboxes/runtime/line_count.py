@@ -31,16 +31,24 @@ class LineCount:
         return replace(self, lines=self.lines + found, read_to=read_to)
 
 
-QUANTIFIER = re.compile(r"(?<!\\)[*+{]")
+WITHOUT_CHOICE = re.compile(r"\\.|\(\?", re.DOTALL)
+"""Escaped characters, and the beginning of groups such as `(?!`."""
+MAX_CHOICES = 8
+"""Of `?` and `|`: each may double the ways to match."""
 
 
 def is_fast(pattern: str) -> bool:
     """Return whether comparing a line takes time linear in its length.
 
     That is so for everything that Rust's regular expressions know, and with look-around for a
-    pattern with one repetition.
+    pattern that repeats at most one character or class, and makes few choices.
     """
-    return _linear(pattern) is not None or len(QUANTIFIER.findall(pattern)) <= 1
+    if _linear(pattern) is not None:
+        return True
+    rest = WITHOUT_CHOICE.sub("", pattern)
+    repetitions = sum(map(rest.count, "*+{"))
+    repeats_group = any(f"){sign}" in rest for sign in "*+{")
+    return repetitions <= 1 and not repeats_group and sum(map(rest.count, "?|")) <= MAX_CHOICES
 
 
 @lru_cache(maxsize=200)

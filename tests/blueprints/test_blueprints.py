@@ -222,6 +222,37 @@ def test_a_blueprint_chooses_whether_its_sandboxes_have_a_stellar_account(tmp_pa
 
 # --- rejected values -----------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("endpoints", {"web": {"service": "migrate", "port": 80}}),
+        ("ready", [{"service": "migrate"}]),
+        ("reset", {"service": "migrate", "command": "reset"}),
+    ],
+)
+def test_a_service_for_whose_completion_others_wait_is_not_used_later(tmp_path, key, value):
+    services = {
+        "web": {"image": "nginx", "depends_on": {"migrate": COMPLETED}},
+        "migrate": {"image": "nginx"},
+    }
+    [problem] = problems_of(tmp_path, {"services": services, "x-sandbox": {key: value}})
+
+    assert problem.key.startswith(f"x-sandbox.{key}.")
+    assert problem.key.endswith(".service")
+    assert problem.line > 0
+    assert "has ended" in problem.message
+
+
+def test_an_invalid_image_is_one_problem(tmp_path):
+    content = tiny()
+    content["services"]["web"]["image"] = "nginx:"
+
+    assert [one.message for one in problems_of(tmp_path, content)] == ["Invalid name of an image."]
+
+
+COMPLETED = {"condition": "service_completed_successfully"}
+
 REJECTED = [
     ("services.web.colour", "red", "not part of the Compose Specification"),
     ("services.web.image", "A B", "Invalid name of an image"),
@@ -305,6 +336,11 @@ REJECTED = [
     ("x-sandbox.requests", {"service": "web", "line": "(GET"}, "Invalid regular expression"),
     ("x-sandbox.requests.line", "(?!x)(a+)+$", "could take very long"),
     ("x-sandbox.requests.line", r"(a*)\1*b", "could take very long"),
+    ("x-sandbox.requests.line", "(?!x)" + "a?" * 30 + "a" * 30, "could take very long"),
+    ("x-sandbox.requests.line", r"(?!x)(?:\\*)*y", "could take very long"),
+    ("x-sandbox.requests.line", "(?!x)(?:a|aa)*y", "could take very long"),
+    ("x-sandbox.requests.line", "(?u)(?!x)a", "with a bytes pattern"),
+    ("x-sandbox.requests.line", "a{4294967296}", "repetition number is too large"),
     ("x-sandbox.requests.line", "", "must not be empty"),
     ("x-sandbox.seed", {"things": -1}, "at least 0"),
     ("x-sandbox.egress", "perhaps", "true or false"),

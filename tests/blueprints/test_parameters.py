@@ -83,6 +83,22 @@ def test_an_invalid_parameter_is_a_problem_with_line_and_key(tmp_path, definitio
     assert problem.remedy
 
 
+def test_patterns_that_are_large_together_are_a_problem_before_any_is_compiled(tmp_path):
+    content = tiny()
+    content["x-sandbox"]["parameters"] = {
+        f"p{number}": {"type": "string", "pattern": rf"(?P<a>\w{{180}}){number}", "default": ""}
+        for number in range(20)
+    }
+    start = time.process_time()
+    [problem] = problems_of(tmp_path, content)
+
+    assert time.process_time() - start < 1
+    assert problem.key == "x-sandbox.parameters"
+    assert problem.line > 0
+    assert "too large together" in problem.message
+    assert "[A-Za-z0-9_]" in problem.remedy
+
+
 @pytest.mark.parametrize("name", ["TOKEN", "SANDBOX_ID", "REGION", "two words", "ä", "a" * 41])
 def test_the_name_of_a_parameter_is_a_free_variable(tmp_path, name):
     content = tiny()

@@ -112,11 +112,11 @@ def dotted(path: Iterable[str | int]) -> str:
 
 
 def listed(names: Collection[str]) -> str:
-    """Return the first of these names as text: there may be many."""
+    """Return the first of these names as text: there may be many, or none."""
     shown = [shortened(name) for name in islice(names, MAX_LISTED)]
     if more := len(names) - len(shown):
         shown.append(f"and {more} more")
-    return ", ".join(shown)
+    return ", ".join(shown) or "none"
 
 
 def shortened(text: str, length: int = MAX_SHOWN_LENGTH) -> str:

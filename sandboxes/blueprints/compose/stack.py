@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from sandboxes.blueprints.compose.budget import Budget, located
-from sandboxes.blueprints.compose.findings import Findings, listed, shortened
+from sandboxes.blueprints.compose.findings import Findings, dotted, listed, shortened
 from sandboxes.blueprints.compose.models import (
     Condition,
     Dependency,
@@ -277,7 +277,9 @@ def _entries(value: Any) -> Iterator[tuple[Any, Place]]:
 def _check_service(name: str, stack: Stack, root: Collection[str], findings: Findings) -> None:
     path: KeyPath = ("services", name)
     service = stack.services[name]
-    if not service.image and not service.build:
+    sources = {dotted((*path, key)) for key in ("image", "build", "extends")}
+    is_reported = any(problem.key in sources for problem in findings.problems)
+    if not service.image and not service.build and not is_reported:
         message = "This service has neither an image nor a build."
         findings.problem(stack.place(path), (*path, "image"), message, "Name an image.")
     if service.user.partition(":")[0] in ROOT_USERS and name not in root:
