@@ -23,6 +23,7 @@ from tests.harness.portal import ROOT, Portal, running_portal
 from tests.helpers.wait import wait_for
 
 HOST = "127.0.0.1"
+AS_INSTALLED = Path(__file__).parent / "as_installed"
 UNLIMITED = "250"
 SANDBOXES = "/api/v1/sandboxes"
 # For each request with an X-Bench header, gunicorn logs its value, the status and microseconds.
@@ -147,6 +148,7 @@ def portal_environment(
     parent = Path(os.environ.get("BENCH_DIR", tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix="portal-", dir=parent) as var:
         values = {
+            "PYTHONPATH": str(AS_INSTALLED),
             "SANDBOX_MAX_PER_USER": UNLIMITED,
             "SANDBOX_MAX_SITE": UNLIMITED,
             "SANDBOX_LAUNCHES_PER_HOUR": "0",

@@ -182,7 +182,10 @@ def _sweep(results: Results) -> TargetResult:
 
 
 def _sweep_cpu(results: Results) -> TargetResult:
-    """Compare with 100 ms, which a sweep took before it probed the sandboxes."""
+    """Compare with 100 ms, which a sweep took before it probed the sandboxes.
+
+    At that time, the engine measured their disks.
+    """
     many = results["density"]["sweeps"][1]
     seconds = median(many["cpu_seconds"])
     measured = f"p50 {_ms(seconds)} with {many['live']} live"
