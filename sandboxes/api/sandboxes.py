@@ -89,6 +89,7 @@ def get_sandbox(request: ApiRequest, sandbox_id: str) -> schemas.Sandbox:
     "/sandboxes/{sandbox_id}",
     auth=LAUNCH,
     response=responses(200, schemas.Sandbox, 400, 404, 413, 422),
+    summary="Update Sandbox",
 )
 def rename_sandbox(
     request: ApiRequest, sandbox_id: str, body: request_schemas.SandboxChanges
