@@ -34,6 +34,17 @@ USER = re.compile(
     r"(?:[A-Za-z_][A-Za-z0-9_.-]{0,31}|0|[1-9][0-9]{0,8})"
     r"(?::(?:[A-Za-z_][A-Za-z0-9_.-]{0,31}|0|[1-9][0-9]{0,8}))?"
 )
+HEADERS_OF_CLIENTS = {
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+"""Headers that clients and proxies set themselves (RFC 9110, RFC 9112)."""
 PATTERN_SYNTAX = (
     f"Use at most {MAX_PATTERN_LENGTH} characters, without look-around and backreferences, such as "
     "[a-z]{2,20}."
@@ -51,6 +62,13 @@ IMAGE = re.compile(
 URL_REMEDY = "Write the URL that developers use, for example http://{host}:{port}."
 SCRIPT_SCHEMES = frozenset({"javascript", "data", "vbscript", "blob", "file", "about"})
 MAX_JSON_LENGTH = 20_000
+
+
+def credential_header(name: str) -> str:
+    """Return the name of a header that can carry a credential."""
+    if name.lower() in HEADERS_OF_CLIENTS:
+        reject(f"{name} is set by clients and proxies.", "Name another header, such as X-Api-Key.")
+    return name
 
 
 def reject(message: str, remedy: str) -> NoReturn:
@@ -283,6 +301,9 @@ def regular_expression(value: str) -> str:
 
 
 TEXT_OR_NUMBER = WithJsonSchema({"type": ["string", "number"]})
+CredentialHeader = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9-]{0,60}$"), AfterValidator(credential_header)
+]
 Command = Annotated[
     tuple[str, ...],
     BeforeValidator(command_words),

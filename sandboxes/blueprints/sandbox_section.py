@@ -23,6 +23,7 @@ from sandboxes.blueprints.blueprint import Access
 from sandboxes.blueprints.compose.models import Bytes, Cpus, parsed_by
 from sandboxes.blueprints.fields import (
     Command,
+    CredentialHeader,
     CredentialText,
     EndpointUrl,
     Environment,
@@ -131,7 +132,7 @@ class Auth(StrictModel):
     """How the credential is sent ([below](#authentication-of-an-api))."""
     credential: str = ""
     """Name of the credential."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{0,60}$")] = ""
+    name: CredentialHeader = ""
     """For `header`: name of the header."""
     username: Annotated[str, Field(pattern=r"^[ -9;-~]{0,60}$")] = ""
     """For `basic`."""

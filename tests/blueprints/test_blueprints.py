@@ -364,6 +364,7 @@ REMEDIES = [
     ("services.web.deploy", {"resources": {"limits": []}}, "memory: 256m"),
     ("x-sandbox.endpoints.web.auth", {"type": "digest"}, "none, bearer, header or basic"),
     ("x-sandbox.endpoints.web.auth", {"type": "header", "name": "X: Y"}, "X-Api-Key"),
+    ("x-sandbox.endpoints.web.auth", {"type": "header", "name": "HOST"}, "X-Api-Key"),
 ]
 
 
