@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, cast
 
 from django.conf import settings
@@ -36,7 +37,7 @@ Endpoints = dict[tuple[str, int], list[tuple[str, Protocol, bool]]]
 """Name, protocol, and whether only owners are admitted, of endpoints by service and port."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Route:
     """A host name, and the published port to which it leads."""
 
@@ -73,7 +74,7 @@ def current() -> list[Route]:
             label = names.label(public_id, name)
             host = upstream if engine == DEFAULT_ENGINE else blueprints.url_host(address)
             found.append(Route(label, protocol, f"{host}:{port}", owner_only))
-    return sorted(found)
+    return sorted(found, key=attrgetter("label"))
 
 
 def _endpoints(blueprint: str, version: str | None) -> Endpoints:

@@ -127,9 +127,10 @@ def test_500_routes_take_20_ms_of_cpu(alice: User, client: Client, runtime: Memo
     assert len(routes.current()) >= 500
 
     def seconds() -> float:
-        start = time.process_time()
+        # Of this thread alone: servers of other tests may still be shutting down.
+        start = time.thread_time()
         assert client.get("/gateway/routes", headers=HEADERS).status_code == 200
-        return time.process_time() - start
+        return time.thread_time() - start
 
     assert min(seconds() for _ in range(20)) <= 0.020
 

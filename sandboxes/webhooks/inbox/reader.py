@@ -90,7 +90,9 @@ class Reader:
         """Read until the process shuts down; then leave the feeds to other workers."""
         while not batches.stopping.is_set():
             try:
-                self.step(LOOK_SECONDS)
+                self.start_reads()
+                close_old_connections()  # None is held while the thread waits.
+                self.store_results(LOOK_SECONDS)
             except Exception:
                 # The database may be away for a moment.
                 log.exception("event_reader_failed")
@@ -100,12 +102,15 @@ class Reader:
         for read in self._open.values():
             _release(read.feed, "", None)
 
-    def step(self, seconds: float) -> None:
-        """Start reads that are due, and store the results that arrive within some seconds."""
+    def start_reads(self) -> None:
+        """Start the reads that are due."""
         for read in due(MAX_READS - len(self._open)):
             self._open[read.feed.pk] = read
             # The process ends without waiting for the sandboxes.
             Thread(target=self._read, args=[read], name="events", daemon=True).start()
+
+    def store_results(self, seconds: float) -> None:
+        """Store the results that arrive within some seconds."""
         try:
             self._results.get(timeout=seconds)()
             while True:
