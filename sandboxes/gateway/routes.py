@@ -6,9 +6,8 @@ https://doc.traefik.io/traefik/reference/install-configuration/providers/others/
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, cast
+from functools import cache
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.urls import reverse
@@ -37,8 +36,7 @@ Endpoints = dict[tuple[str, int], list[tuple[str, Protocol, bool]]]
 """Name, protocol, and whether only owners are admitted, of endpoints by service and port."""
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """A host name, and the published port to which it leads."""
 
     label: str
@@ -61,20 +59,26 @@ def current() -> list[Route]:
     )
     # By the digest, which is the foreign key; its stubs have the type of the primary key.
     rows = cast("Iterable[tuple[str, str, str | None, str, str, int, str, int]]", selected)
-    upstream = blueprints.url_host(
-        settings.SANDBOX_GATEWAY_UPSTREAM
-        or probe_host(settings.SANDBOX_BIND_ADDRESS, settings.DOCKER_HOST)
-    )
     known: dict[tuple[str, str | None], Endpoints] = {}
+    upstream_of = cache(_upstream)
     found = []
     for public_id, blueprint, version, engine, service, target, address, port in rows:
         if (blueprint, version) not in known:
             known[blueprint, version] = _endpoints(blueprint, version)
         for name, protocol, owner_only in known[blueprint, version].get((service, target), ()):
             label = names.label(public_id, name)
-            host = upstream if engine == DEFAULT_ENGINE else blueprints.url_host(address)
-            found.append(Route(label, protocol, f"{host}:{port}", owner_only))
-    return sorted(found, key=attrgetter("label"))
+            upstream = upstream_of(engine, address)
+            found.append(Route(label, protocol, f"{upstream}:{port}", owner_only))
+    return sorted(found)
+
+
+def _upstream(engine: str, address: str) -> str:
+    """Return where the gateway reaches the ports that an engine publishes at an address."""
+    if engine == DEFAULT_ENGINE:
+        address = settings.SANDBOX_GATEWAY_UPSTREAM or probe_host(
+            settings.SANDBOX_BIND_ADDRESS, settings.DOCKER_HOST
+        )
+    return blueprints.url_host(address)
 
 
 def _endpoints(blueprint: str, version: str | None) -> Endpoints:
@@ -97,11 +101,12 @@ def configuration(routes: Iterable[Route], portal_url: str) -> dict[str, Any]:
     """
     http = [route for route in routes if route.protocol is Protocol.HTTP]
     tcp = [route for route in routes if route.protocol is Protocol.POSTGRESQL]
+    domain, tls = settings.SANDBOX_DOMAIN, _certificate()
     found: dict[str, Any] = {"tls": _tls()}
     # Traefik rejects sections without content.
     if http:
         found["http"] = {
-            "routers": {one.label: _http_router(one) for one in http},
+            "routers": {one.label: _http_router(one, domain, tls) for one in http},
             "services": {one.label: _http_service(one) for one in http},
         }
         found["http"]["middlewares"] = {OPEN: _without_token()} | {
@@ -109,7 +114,7 @@ def configuration(routes: Iterable[Route], portal_url: str) -> dict[str, Any]:
         }
     if tcp:
         found["tcp"] = {
-            "routers": {one.label: _tcp_router(one) for one in tcp},
+            "routers": {one.label: _tcp_router(one, domain, tls) for one in tcp},
             "services": {
                 one.label: {"loadBalancer": {"servers": [{"address": one.address}]}} for one in tcp
             },
@@ -117,12 +122,12 @@ def configuration(routes: Iterable[Route], portal_url: str) -> dict[str, Any]:
     return found
 
 
-def _http_router(route: Route) -> dict[str, Any]:
+def _http_router(route: Route, domain: str, tls: dict[str, Any]) -> dict[str, Any]:
     return {
         "entryPoints": [HTTPS_ENTRY_POINT],
-        "rule": f"Host(`{_host(route)}`)",
+        "rule": f"Host(`{route.label}.{domain}`)",
         "service": route.label,
-        "tls": _certificate(),
+        "tls": tls,
         "middlewares": [route.label if route.is_owner_only else OPEN],
     }
 
@@ -155,17 +160,13 @@ def _http_service(route: Route) -> dict[str, Any]:
     }
 
 
-def _tcp_router(route: Route) -> dict[str, Any]:
+def _tcp_router(route: Route, domain: str, tls: dict[str, Any]) -> dict[str, Any]:
     return {
         "entryPoints": [POSTGRESQL_ENTRY_POINT],
-        "rule": f"HostSNI(`{_host(route)}`)",
+        "rule": f"HostSNI(`{route.label}.{domain}`)",
         "service": route.label,
-        "tls": _certificate() | {"options": POSTGRESQL_ALPN},
+        "tls": tls | {"options": POSTGRESQL_ALPN},
     }
-
-
-def _host(route: Route) -> str:
-    return f"{route.label}.{settings.SANDBOX_DOMAIN}"
 
 
 def _certificate() -> dict[str, Any]:

@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from sandboxes.blueprints import for_sandbox
 from sandboxes.core import ports
@@ -101,6 +103,23 @@ def test_unchanged_routes_are_not_sent_again(
     assert client.get("/gateway/routes", headers=known).status_code == 200
 
 
+def test_more_sandboxes_need_no_more_queries(
+    alice: User, client: Client, runtime: MemoryRuntime
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as found:
+            assert client.get("/gateway/routes", headers=HEADERS).status_code == 200
+        return len(found)
+
+    launch(alice)
+    few = queries()
+    launch(alice)
+    launch(alice)
+    assert queries() == few
+
+
+# Not in each run: beside other tests and in a process with all of them, it measures these as well.
+@pytest.mark.exhaustive
 def test_500_routes_take_20_ms_of_cpu(alice: User, client: Client, runtime: MemoryRuntime) -> None:
     template = launch(alice)
     sandboxes = type(template).objects.bulk_create(
@@ -127,7 +146,6 @@ def test_500_routes_take_20_ms_of_cpu(alice: User, client: Client, runtime: Memo
     assert len(routes.current()) >= 500
 
     def seconds() -> float:
-        # Of this thread alone: servers of other tests may still be shutting down.
         start = time.thread_time()
         assert client.get("/gateway/routes", headers=HEADERS).status_code == 200
         return time.thread_time() - start
