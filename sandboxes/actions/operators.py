@@ -45,7 +45,7 @@ def retry_removal(sandbox: Sandbox, actor: User, reason: str) -> None:
 
 @transaction.atomic
 def message_owner(sandbox: Sandbox, actor: User, text: str) -> None:
-    """Email the owner a message and record it. Raises StateConflict if there is no owner."""
+    """Email the owner a message and record it. Raises StateConflict without an owner."""
     if sandbox.owner is None:
         raise StateConflict("The sandbox has no owner to write to.")
     journal.record(sandbox, EventKind.MESSAGE, text, actor=actor)

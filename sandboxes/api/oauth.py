@@ -28,7 +28,7 @@ TOKEN_TYPES = {
     "urn:ietf:params:oauth:token-type:id_token",
     "urn:ietf:params:oauth:token-type:jwt",
 }
-ISSUED_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+ISSUED_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 RETRY_SECONDS = 60
 
 View = Callable[[HttpRequest], HttpResponse]

@@ -159,5 +159,5 @@ def test_an_engine_is_drained_and_removed_once_it_is_empty(alice, engines):
 def test_the_last_engine_stays(runtime):
     with pytest.raises(CommandError, match="needs an engine"):
         engine("remove", "default")
-    with pytest.raises(CommandError, match="There is no engine “south”"):
+    with pytest.raises(CommandError, match="Unknown engine “south”"):
         engine("drain", "south")

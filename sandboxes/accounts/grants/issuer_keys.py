@@ -5,6 +5,7 @@ https://openid.net/specs/openid-connect-discovery-1_0.html
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import jwt
@@ -75,6 +76,6 @@ def _get(url: str) -> dict[str, Any]:
         found = untrusted_json.loads(response.body)
     except (ValidationError, http_client.RequestFailed, OSError, ValueError) as error:
         raise IssuerUnavailable(f"{url} can't be fetched.") from error
-    if response.status != 200 or not response.complete or not isinstance(found, dict):  # noqa: PLR2004
+    if response.status != HTTPStatus.OK or not response.complete or not isinstance(found, dict):
         raise IssuerUnavailable(f"{url} answers with status {response.status}.")
     return found

@@ -151,5 +151,5 @@ def find(name: str) -> Engine:
     engine = Engine.objects.filter(name=name).first()
     if engine is None:
         known = ", ".join(one.name for one in Fleet.read().engines)
-        raise CommandError(f"There is no engine “{name}”. Engines: {known}.")
+        raise CommandError(f"Unknown engine “{name}”. Engines: {known}.")
     return engine

@@ -24,8 +24,8 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 """https://www.rfc-editor.org/rfc/rfc8628#section-3.4"""
 EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 """https://www.rfc-editor.org/rfc/rfc8693#section-2.1"""
-ID_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105
-ID_TOKEN_VARIABLE = "SANDBOX_ID_TOKEN"  # noqa: S105
+ID_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - a name
+ID_TOKEN_VARIABLE = "SANDBOX_ID_TOKEN"  # noqa: S105 - a name
 SLOW_DOWN_SECONDS = 5
 SECONDS = 30
 
