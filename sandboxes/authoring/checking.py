@@ -13,8 +13,8 @@ from sandboxes.authoring.locations import folder_of, name_from
 from sandboxes.authoring.suggestion import suggested_section
 from sandboxes.blueprints import Blueprint, Problem, folders
 from sandboxes.blueprints.compose.findings import Findings
-from sandboxes.blueprints.compose.project import read_document
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.project import read_document
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
 from sandboxes.blueprints.compose.tree import Map, Place, place_of
 from sandboxes.blueprints.loader import (
     SECTION,

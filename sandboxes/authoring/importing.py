@@ -13,7 +13,7 @@ from sandboxes.authoring import archives, git, sources
 from sandboxes.authoring.checking import Report, check
 from sandboxes.authoring.errors import AuthoringError
 from sandboxes.authoring.locations import folder_of, name_from
-from sandboxes.blueprints.compose.project import COMPOSE_FILES
+from sandboxes.blueprints.compose.reading.project import COMPOSE_FILES
 from sandboxes.blueprints.loader import IMPORT_RECORD, find_compose_file, is_valid_name
 from sandboxes.lib import clock
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from sandboxes.authoring.errors import AuthoringError
-from sandboxes.blueprints.compose.project import COMPOSE_FILES
+from sandboxes.blueprints.compose.reading.project import COMPOSE_FILES
 from sandboxes.blueprints.loader import find_compose_file
 
 MAX_NAME_LENGTH = 40

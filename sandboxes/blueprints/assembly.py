@@ -39,11 +39,11 @@ from sandboxes.blueprints.compose.models import (
     Service,
 )
 from sandboxes.blueprints.compose.mounts import Mounts
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.variables import Variables
 from sandboxes.blueprints.compose.stack import ROOT_USERS, Stack
 from sandboxes.blueprints.compose.tree import KeyPath
 from sandboxes.blueprints.compose.values import MB
-from sandboxes.blueprints.compose.variables import Variables
 from sandboxes.blueprints.limits import Limits
 from sandboxes.blueprints.sandbox_section import Events, Process, Requests, SandboxSection
 from sandboxes.runtime import (

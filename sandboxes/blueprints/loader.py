@@ -15,9 +15,9 @@ from sandboxes.blueprints.blueprint import Blueprint
 from sandboxes.blueprints.compose.budget import TooLarge
 from sandboxes.blueprints.compose.contents import plan_contents
 from sandboxes.blueprints.compose.findings import Findings, Note, Problem
-from sandboxes.blueprints.compose.merge import merge, without_tags
 from sandboxes.blueprints.compose.mounts import plan_mounts
-from sandboxes.blueprints.compose.project import (
+from sandboxes.blueprints.compose.reading.merge import merge, without_tags
+from sandboxes.blueprints.compose.reading.project import (
     COMPOSE_FILES,
     ProjectReader,
     find_compose_file,
@@ -25,10 +25,10 @@ from sandboxes.blueprints.compose.project import (
     read_document,
     read_env,
 )
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.variables import Variables
 from sandboxes.blueprints.compose.stack import Chosen, read_stack, report_errors
 from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, place_of
-from sandboxes.blueprints.compose.variables import Variables
 from sandboxes.blueprints.default_section import default_section
 from sandboxes.blueprints.fields import BlueprintName
 from sandboxes.blueprints.interpolation import BUILT_IN_VARIABLES, STELLAR_VARIABLES

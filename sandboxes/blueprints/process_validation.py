@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sandboxes.blueprints.compose.findings import Malformed, listed, shortened
 from sandboxes.blueprints.compose.launchable import check_names
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
 from sandboxes.blueprints.section_context import SectionContext, Violation
 
 KEY = "x-sandbox.process"

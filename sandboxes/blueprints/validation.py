@@ -15,7 +15,7 @@ from sandboxes.blueprints.blueprint import (
     variable_name,
 )
 from sandboxes.blueprints.compose.findings import listed, shortened
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
 from sandboxes.blueprints.interpolation import (
     BUILT_IN_VARIABLES,
     STELLAR_VARIABLES,

@@ -1,1 +1,1 @@
-"""Compose files: reading, normalizing and validating them."""
+"""Compose files: reading and normalizing them, then validating and planning their services."""

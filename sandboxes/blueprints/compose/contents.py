@@ -12,10 +12,10 @@ from pydantic_core import PydanticCustomError
 from sandboxes.blueprints.compose.findings import Findings, Malformed
 from sandboxes.blueprints.compose.models import FileSource, FileUse
 from sandboxes.blueprints.compose.mounts import is_of_the_kernel
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.variables import Variables, escape
 from sandboxes.blueprints.compose.stack import Stack
 from sandboxes.blueprints.compose.tree import KeyPath
-from sandboxes.blueprints.compose.variables import Variables, escape
 from sandboxes.blueprints.fields import absolute_path
 from sandboxes.runtime.specs import SECRETS_DIRECTORY
 

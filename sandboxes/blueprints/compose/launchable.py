@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from sandboxes.blueprints.compose.findings import shortened
+from sandboxes.blueprints.compose.reading.variables import Variables
 from sandboxes.blueprints.compose.tree import KeyPath
 from sandboxes.blueprints.compose.values import MAX_PORTS
-from sandboxes.blueprints.compose.variables import Variables
 from sandboxes.runtime import ServiceSpec
 
 MAX_STRING = 128 * 1024 - 1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sandboxes.blueprints.compose.findings import Findings, Malformed
 from sandboxes.blueprints.compose.models import Mount
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
 from sandboxes.blueprints.compose.stack import Stack
 from sandboxes.blueprints.compose.tree import KeyPath, Map
 from sandboxes.blueprints.fields import is_mount_point

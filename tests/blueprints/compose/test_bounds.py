@@ -17,7 +17,7 @@ from socket_proxy.settings import Settings
 from sandboxes.runtime import HealthCheck, ServiceSpec
 from sandboxes.runtime.docker.containers.container_config import ContainerConfig, ContainerPlan
 from sandboxes.runtime.docker.names import Names
-from tests.blueprints.compose.test_project import services
+from tests.blueprints.compose.reading.test_project import services
 from tests.blueprints.compose.test_services import inspect_service
 
 SANDBOX = "sbx_0123456789abcdef"

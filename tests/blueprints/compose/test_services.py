@@ -14,7 +14,7 @@ from sandboxes.blueprints.compose.limits import share
 from sandboxes.blueprints.compose.verdicts import Verdict
 from sandboxes.blueprints.loader import Inspection, inspect
 from sandboxes.runtime import Bind, HealthyCheck, StartCondition, TcpCheck
-from tests.blueprints.compose.test_project import services
+from tests.blueprints.compose.reading.test_project import services
 
 SPECIFICATION = [
     "annotations",

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from sandboxes.blueprints.compose.budget import TooLarge
-from sandboxes.blueprints.compose.env_files import InvalidEnvFile, read_env_file
 from sandboxes.blueprints.compose.findings import Malformed
-from sandboxes.blueprints.compose.variables import Variables, finish, substitute
+from sandboxes.blueprints.compose.reading.env_files import InvalidEnvFile, read_env_file
+from sandboxes.blueprints.compose.reading.variables import Variables, finish, substitute
 
 VARIABLES = Variables({"A": "a", "EMPTY": "", "DOLLAR": "5 $"}, frozenset({"KEY"}))
 

@@ -12,9 +12,9 @@ import pytest
 
 from sandboxes.blueprints.compose.budget import TooLarge
 from sandboxes.blueprints.compose.findings import Malformed
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.yaml_reader import InvalidYaml, read_yaml
 from sandboxes.blueprints.compose.tree import Map, place_of
-from sandboxes.blueprints.compose.yaml_reader import InvalidYaml, read_yaml
 from sandboxes.blueprints.loader import inspect
 
 FILE = Path("compose.yaml")

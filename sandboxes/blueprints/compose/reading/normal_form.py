@@ -14,11 +14,11 @@ from typing import Any
 
 from sandboxes.blueprints.compose import values
 from sandboxes.blueprints.compose.budget import located
-from sandboxes.blueprints.compose.env_files import InvalidEnvFile, read_env_file
 from sandboxes.blueprints.compose.findings import Findings, Malformed
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.env_files import InvalidEnvFile, read_env_file
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.variables import Variables
 from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, Removed, Replacing, Seq
-from sandboxes.blueprints.compose.variables import Variables
 from sandboxes.blueprints.compose.verdicts import judge
 
 REMOTE = ("git@", "github.com/", "http://", "https://")

@@ -11,7 +11,7 @@ from typing import Any
 
 from sandboxes.blueprints.compose.budget import Budget
 from sandboxes.blueprints.compose.findings import Malformed
-from sandboxes.blueprints.compose.yaml_reader import read_yaml
+from sandboxes.blueprints.compose.reading.yaml_reader import read_yaml
 
 MAX_BYTES = 256 * 1024
 MAX_TOTAL_BYTES = 1024 * 1024

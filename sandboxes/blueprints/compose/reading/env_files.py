@@ -12,8 +12,8 @@ from typing import cast
 from dotenv.parser import Binding, parse_stream
 
 from sandboxes.blueprints.compose.findings import Malformed
+from sandboxes.blueprints.compose.reading.variables import Variables, finish, substitute
 from sandboxes.blueprints.compose.tree import Place
-from sandboxes.blueprints.compose.variables import Variables, finish, substitute
 
 BLANKS = re.compile(r"[^\S\r\n]+")
 MAX_BLANKS = 100

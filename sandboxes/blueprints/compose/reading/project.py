@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from sandboxes.blueprints.compose.budget import located
-from sandboxes.blueprints.compose.env_files import InvalidEnvFile, fixed_variables
 from sandboxes.blueprints.compose.findings import Findings, Malformed
-from sandboxes.blueprints.compose.merge import merge
-from sandboxes.blueprints.compose.normal_form import Normalizer
-from sandboxes.blueprints.compose.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.env_files import InvalidEnvFile, fixed_variables
+from sandboxes.blueprints.compose.reading.merge import merge
+from sandboxes.blueprints.compose.reading.normal_form import Normalizer
+from sandboxes.blueprints.compose.reading.source_files import SourceFiles
+from sandboxes.blueprints.compose.reading.variables import Variables, finish, substitute
+from sandboxes.blueprints.compose.reading.yaml_reader import InvalidYaml
 from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, Removed, Replacing, Seq, size
-from sandboxes.blueprints.compose.variables import Variables, finish, substitute
 from sandboxes.blueprints.compose.verdicts import EXTENSION, has_effect, judge
-from sandboxes.blueprints.compose.yaml_reader import InvalidYaml
 
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 """In the order of Compose: the first one that exists counts."""

@@ -1,0 +1,1 @@
+"""From the files of a blueprint to one tree in normal form."""
