@@ -126,6 +126,15 @@ def test_runtimes_do_not_import_the_portal():
         assert our_parts(file) <= {"runtime"}, name_of(file)
 
 
+def test_compose_files_are_read_without_knowing_what_services_are():
+    compose = "sandboxes.blueprints.compose."
+    files = modules(PORTAL / "blueprints" / "compose" / "reading")
+    used = {name for file in files for name in imports(file) if name.startswith(compose)}
+
+    shared = {"budget", "findings", "tree", "values", "verdicts"}
+    assert {name.removeprefix(compose).split(".")[0] for name in used} == {"reading", *shared}
+
+
 def test_only_the_docker_runtime_imports_docker():
     home = PORTAL / "runtime" / "docker"
     users = {f for f in CODE if any(n.split(".")[0] == "docker" for n in imports(f))}
