@@ -29,7 +29,7 @@ from tests.gateway.traefik import (
     Gateway,
     echo_service,
     host_of,
-    port_of,
+    server_of,
     until_routed,
 )
 from tests.helpers.scenarios import launch
@@ -129,9 +129,7 @@ def test_a_page_with_hsts_calls_the_api_of_a_sandbox(
     tmp_path: Path,
 ) -> None:
     sandbox = launch(alice)
-    host, port = host_of(sandbox, "api"), port_of(sandbox, "api")
-    api = ThreadingHTTPServer(("127.0.0.1", port), Api)
-    api.daemon_threads = True
+    host, api = host_of(sandbox, "api"), server_of(sandbox, "api", ThreadingHTTPServer, Api)
     with serving(api), portal_page(tmp_path / "portal") as (page_port, page_pin):
         until_routed(gateway, host)
         with chromium(browser_type, gateway_pin, page_pin) as browser:
@@ -141,7 +139,9 @@ def test_a_page_with_hsts_calls_the_api_of_a_sandbox(
             with_key = {"headers": {"Authorization": "Bearer key"}}
             assert page.evaluate(FETCH, [url, with_key]) == 200
             # The published port by plain http is what browsers block on such a page.
-            assert "Failed to fetch" in page.evaluate(FETCH, [f"http://{host}:{port}/", {}])
+            assert "Failed to fetch" in page.evaluate(
+                FETCH, [f"http://{host}:{api.server_port}/", {}]
+            )
             # From now on, the portal's name and those below it are reached by https only.
             page.goto(f"http://{PORTAL}:{page_port}/")
             assert page.url == f"https://{PORTAL}:{page_port}/"
@@ -162,8 +162,8 @@ def test_the_owner_opens_a_sandbox_and_pages_of_others_do_not_use_the_cookie(
     sandbox, hostile = launch(alice), launch(alice)
     session = session_cookie(alice) | {"domain": urlsplit(live_server.url).hostname}
     with (
-        echo_service(port_of(sandbox, "web")),
-        echo_service(port_of(hostile, "web")),
+        echo_service(sandbox, "web"),
+        echo_service(hostile, "web"),
         chromium(browser_type, gateway_pin) as browser,
     ):
         context = browser.new_context()

@@ -15,7 +15,7 @@ from sandboxes.accounts import api_tokens
 from sandboxes.gateway import access
 from sandboxes.models import Sandbox
 from tests.gateway.owner_only import owner_only_blueprint
-from tests.gateway.traefik import Gateway, echo_service, host_of, port_of
+from tests.gateway.traefik import Gateway, echo_service, host_of
 from tests.helpers.scenarios import launch
 from tests.helpers.wait import wait_for
 
@@ -43,7 +43,7 @@ def sandbox(
 ) -> Iterator[Sandbox]:
     owner_only_blueprint(settings, tmp_path)
     row = launch(alice)
-    with echo_service(port_of(row, "web")):
+    with echo_service(row, "web"):
         host = host_of(row, "web")
         wait_for(lambda: b" 401 " in gateway.request(host)[:20], "the route is there", pause=0.05)
         yield row
@@ -106,7 +106,7 @@ def test_no_header_host_or_other_cookie_opens_a_sandbox(
 ) -> None:
     other, cookie = launch(alice), enter(gateway, sandbox, alice)
     host, mine = host_of(sandbox, "web"), host_of(other, "web")
-    with echo_service(port_of(other, "web")):
+    with echo_service(other, "web"):
         wait_for(lambda: b" 401 " in gateway.request(mine)[:20], "the route is there", pause=0.05)
         # The cookie of one host, with headers that name it, doesn't open another host.
         for headers in (

@@ -28,7 +28,6 @@ from tests.gateway.traefik import (
     echo_service,
     forwarding,
     host_of,
-    port_of,
     until_routed,
 )
 from tests.helpers.scenarios import launch
@@ -48,7 +47,7 @@ def test_http_passes_unbuffered_until_the_sandbox_ends(
 ) -> None:
     sandbox = launch(alice)
     api = host_of(sandbox, "api")
-    with echo_service(port_of(sandbox, "api")) as service:
+    with echo_service(sandbox, "api") as service:
         until_routed(gateway, api)
         _sees_the_public_name(gateway, api)
         with gateway.tls(api, alpn="h2") as client:
@@ -103,7 +102,7 @@ def _keeps_websockets_open_over_changes_of_routes(gateway: Gateway, api: str, al
         client.sendall(upgrade.encode())
         assert b" 101 " in client.recv(4096)
         other = launch(alice)
-        with echo_service(port_of(other, "api")):
+        with echo_service(other, "api"):
             until_routed(gateway, host_of(other, "api"))
         client.sendall(b"still open")
         assert client.recv(1024) == b"still open"
@@ -114,7 +113,7 @@ def test_a_name_works_on_its_reserved_port_while_the_sandbox_is_being_provisione
 ) -> None:
     sandbox = launch(alice)
     Sandbox.objects.filter(pk=sandbox.pk).update(state=State.PROVISIONING)
-    with echo_service(port_of(sandbox, "api")):
+    with echo_service(sandbox, "api"):
         until_routed(gateway, host_of(sandbox, "api"))
 
 
@@ -180,7 +179,7 @@ def test_both_negotiations_of_postgresql_verify_the_name(
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         return done.stdout.strip() or done.stderr
 
-    with forwarding(port_of(sandbox, "db"), target):
+    with forwarding(sandbox, "db", target):
         wait_for(lambda: result_of_psql() == "42", result_of_psql(), 10, 0.1)
         # Directly, without a request for TLS first, as clients of PostgreSQL 17 can.
         for negotiation in ("direct", "postgres"):

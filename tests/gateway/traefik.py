@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -12,12 +13,14 @@ import subprocess
 import sys
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 
+from sandboxes.core import ports
 from sandboxes.models import Sandbox
 from tests.helpers.servers import serving
 from tests.helpers.wait import wait_for
@@ -65,10 +68,6 @@ class Gateway:
 
 def host_of(sandbox: Sandbox, endpoint: str) -> str:
     return f"{sandbox.public_id.replace('_', '-')}--{endpoint}.{DOMAIN}"
-
-
-def port_of(sandbox: Sandbox, service: str) -> int:
-    return int(sandbox.reserved_ports.get(service=service).port)
 
 
 def until_routed(gateway: Gateway, host: str) -> None:
@@ -155,19 +154,43 @@ class EchoHandler(BaseHTTPRequestHandler):
         pass
 
 
+Server = TypeVar("Server", bound=socketserver.ThreadingMixIn)
+
+
+def server_of(
+    sandbox: Sandbox,
+    service: str,
+    server: Callable[[tuple[str, int], type[socketserver.BaseRequestHandler]], Server],
+    handler: type[socketserver.BaseRequestHandler],
+) -> Server:
+    """Return a server on the port that is reserved for a service.
+
+    As at a launch, another port is reserved while a program outside of the test uses it.
+    """
+    while True:
+        port = sandbox.reserved_ports.get(service=service).port
+        try:
+            started = server(("127.0.0.1", port), handler)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            ports.replace(sandbox, service, {})
+        else:
+            started.daemon_threads = True
+            return started
+
+
 @contextmanager
-def echo_service(port: int) -> Iterator[type[EchoHandler]]:
-    """Run a web server on a port of 127.0.0.1."""
+def echo_service(sandbox: Sandbox, service: str) -> Iterator[type[EchoHandler]]:
+    """Run a web server on the port that is reserved for a service."""
     EchoHandler.proceed.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", port), EchoHandler)
-    server.daemon_threads = True
-    with serving(server):
+    with serving(server_of(sandbox, service, ThreadingHTTPServer, EchoHandler)):
         yield EchoHandler
 
 
 @contextmanager
-def forwarding(port: int, target: str | tuple[str, int]) -> Iterator[None]:
-    """Forward connections to a port of 127.0.0.1 to a Unix socket or an address."""
+def forwarding(sandbox: Sandbox, service: str, target: str | tuple[str, int]) -> Iterator[None]:
+    """Forward connections to the port of a service to a Unix socket or an address."""
 
     class Forward(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -179,9 +202,7 @@ def forwarding(port: int, target: str | tuple[str, int]) -> Iterator[None]:
                 _pump(self.request, other)
                 back.join()
 
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", port), Forward)
-    server.daemon_threads = True
-    with serving(server):
+    with serving(server_of(sandbox, service, socketserver.ThreadingTCPServer, Forward)):
         yield
 
 
