@@ -105,11 +105,11 @@ def _claim_or_create(
         **_validate_heartbeat(request),
         "name": validate_name(request.name) or friendly_name({row.name for row in active}),
     }
-    room = capacity.free_room(status.fleet)
-    if blocker := limits.quota_blocker(user, own, active, room=room, among=[blueprint]):
+    free = capacity.free_capacity(status.fleet)
+    if blocker := limits.quota_blocker(user, own, active, free=free, among=[blueprint]):
         raise blocker
     values["slot"] = limits.free_slot(active)
-    engines = placement.candidates(blueprint, room)
+    engines = placement.candidates(blueprint, free)
     if not engines:
         raise Unavailable(NO_ENGINE, clock.now() + SHORTAGE_RETRY_DELAY)
     can_claim = status.pool_is_checked and values["parameters"] == blueprint.default_parameters

@@ -1,6 +1,6 @@
 """How many sandboxes the engines can run, and how many the warm pool may hold.
 
-Each sandbox is promised its own memory, so a large one takes the room of several small ones.
+Each sandbox is promised its own memory, so a large one takes the capacity of several small ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESERVED_MEMORY_MB = 1024
 
 
 @dataclass(frozen=True)
-class EngineRoom:
+class EngineCapacity:
     """What further sandboxes may take on one engine; below zero after a limit was lowered."""
 
     sandboxes: int
@@ -36,17 +36,17 @@ class EngineRoom:
     """Number of sandboxes that are there; without any, the first may be as large as it is."""
 
     def for_sandboxes(self, memory_mb: int) -> int:
-        """Return how many further sandboxes with this much memory there is room for."""
+        """Return how many further sandboxes with this much memory fit."""
         by_memory = self.memory_mb // memory_mb if self.memory_mb < inf and memory_mb else inf
         return int(max(0 if self.taken else 1, min(self.sandboxes, by_memory), 0))
 
 
 @dataclass(frozen=True)
-class Room:
+class FreeCapacity:
     """What further sandboxes may take on the engines that get new ones."""
 
     fleet: Fleet
-    engines: Mapping[str, EngineRoom]
+    engines: Mapping[str, EngineCapacity]
     """By the engine's name."""
     sandboxes: int
     """For all engines together; below zero after a limit was lowered."""
@@ -56,48 +56,48 @@ class Room:
     """What all sandboxes of each engine were promised, those of the warm pool included."""
 
     def for_sandboxes(self, memory_mb: int) -> int:
-        """Return how many further sandboxes with this much memory there is room for."""
-        found = sum(room.for_sandboxes(memory_mb) for room in self.engines.values())
+        """Return how many further sandboxes with this much memory fit."""
+        found = sum(free.for_sandboxes(memory_mb) for free in self.engines.values())
         return min(found, max(self.sandboxes, 0 if self.taken else 1))
 
     def engines_for(self, memory_mb: int) -> set[str]:
-        """Return the engines with room for a sandbox with this much memory."""
-        return {name for name, room in self.engines.items() if room.for_sandboxes(memory_mb)}
+        """Return the engines on which a sandbox with this much memory fits."""
+        return {name for name, free in self.engines.items() if free.for_sandboxes(memory_mb)}
 
-    def among(self, engines: Iterable[Engine]) -> Room:
-        """Return the room on these engines alone."""
+    def among(self, engines: Iterable[Engine]) -> FreeCapacity:
+        """Return the capacity of these engines alone."""
         names = {engine.name for engine in engines}
-        chosen = {name: room for name, room in self.engines.items() if name in names}
+        chosen = {name: free for name, free in self.engines.items() if name in names}
         return replace(self, engines=chosen)
 
     def unpromised_mb(self, engine: Engine) -> float:
         """Return the memory of an engine that none of its sandboxes was promised."""
         return usable_memory(engine) - self.promised_mb.get(engine.name, 0)
 
-    def without(self, memory_mb: Collection[int]) -> Room:
-        """Return the room that further sandboxes with this much memory leave."""
-        room = self
+    def without(self, memory_mb: Collection[int]) -> FreeCapacity:
+        """Return the capacity that further sandboxes with this much memory leave."""
+        free = self
         for size in memory_mb:
-            rooms = room.engines
-            largest = max(rooms, key=lambda name: rooms[name].memory_mb, default="")
-            room = room._changed(largest, -1, -size)
-        return room
+            engines = free.engines
+            largest = max(engines, key=lambda name: engines[name].memory_mb, default="")
+            free = free._changed(largest, -1, -size)
+        return free
 
-    def after(self, ended: Sandbox) -> Room:
-        """Return the room after a sandbox has ended."""
+    def after(self, ended: Sandbox) -> FreeCapacity:
+        """Return the capacity after a sandbox has ended."""
         return self._changed(ended.engine_name, 1, ended.memory_mb)
 
-    def _changed(self, engine: str, sandboxes: int, memory_mb: int) -> Room:
-        rooms = dict(self.engines)
-        if room := rooms.get(engine):
-            rooms[engine] = EngineRoom(
-                room.sandboxes + sandboxes, room.memory_mb + memory_mb, room.taken - sandboxes
+    def _changed(self, engine: str, sandboxes: int, memory_mb: int) -> FreeCapacity:
+        engines = dict(self.engines)
+        if free := engines.get(engine):
+            engines[engine] = EngineCapacity(
+                free.sandboxes + sandboxes, free.memory_mb + memory_mb, free.taken - sandboxes
             )
         total, taken = self.sandboxes + sandboxes, self.taken - sandboxes
-        return replace(self, engines=rooms, sandboxes=total, taken=taken)
+        return replace(self, engines=engines, sandboxes=total, taken=taken)
 
 
-NO_ROOM = Room(Fleet([]), {}, 0, taken=1)
+NO_CAPACITY = FreeCapacity(Fleet([]), {}, 0, taken=1)
 
 
 def usable_memory(engine: Engine) -> float:
@@ -109,42 +109,42 @@ def usable_memory(engine: Engine) -> float:
     return float((memory_mb - RESERVED_MEMORY_MB) * config.SANDBOX_MEMORY_OVERCOMMIT)
 
 
-def total_room(fleet: Fleet) -> Room:
-    """Return the room of a portal without sandboxes: as configured, or what engines allow."""
-    return _room(fleet, {})
+def total_capacity(fleet: Fleet) -> FreeCapacity:
+    """Return the capacity of a portal without sandboxes: as configured, or what engines allow."""
+    return _free_capacity(fleet, {})
 
 
-def free_room(fleet: Fleet) -> Room:
-    """Return the room that requested sandboxes leave. The warm pool makes way for them."""
+def free_capacity(fleet: Fleet) -> FreeCapacity:
+    """Return the capacity that requested sandboxes leave. The warm pool makes way for them."""
     rows = Sandbox.objects.live().values("engine_id").order_by()
     found = rows.annotate(
         taken=Count("pk", filter=IS_REQUESTED),
         requested_mb=Sum("memory_mb", filter=IS_REQUESTED, default=0),
         promised_mb=Sum("memory_mb"),
     )
-    return _room(fleet, {row["engine_id"]: row for row in found})
+    return _free_capacity(fleet, {row["engine_id"]: row for row in found})
 
 
-def _room(fleet: Fleet, found: Mapping[str, Mapping[str, Any]]) -> Room:
+def _free_capacity(fleet: Fleet, found: Mapping[str, Mapping[str, Any]]) -> FreeCapacity:
     taken = sum(row["taken"] for row in found.values())
     most = int(config.SANDBOX_MAX_SITE)
     subnets = config.SANDBOX_SUBNETS.num_addresses // SUBNET_ADDRESSES
-    rooms = {}
+    engines = {}
     for engine in fleet.open:
         here = found.get(engine.name, {"taken": 0, "requested_mb": 0})
-        rooms[engine.name] = (
-            EngineRoom(most - taken, inf, here["taken"])
+        engines[engine.name] = (
+            EngineCapacity(most - taken, inf, here["taken"])
             if most
-            else EngineRoom(
+            else EngineCapacity(
                 subnets - here["taken"],
                 usable_memory(engine) - here["requested_mb"],
                 here["taken"],
             )
         )
-    return Room(
+    return FreeCapacity(
         fleet,
-        rooms,
-        most - taken if most else sum(room.sandboxes for room in rooms.values()),
+        engines,
+        most - taken if most else sum(free.sandboxes for free in engines.values()),
         taken,
         {name: row["promised_mb"] for name, row in found.items()},
     )
@@ -152,7 +152,7 @@ def _room(fleet: Fleet, found: Mapping[str, Mapping[str, Any]]) -> Room:
 
 def site_limit(fleet: Fleet) -> int:
     """Return how many sandboxes with the default limits this portal may run."""
-    return total_room(fleet).for_sandboxes(config.SANDBOX_MEMORY_MB)
+    return total_capacity(fleet).for_sandboxes(config.SANDBOX_MEMORY_MB)
 
 
 def _memory_of_this_machine() -> int:
@@ -185,9 +185,9 @@ def engine_shortage(engine: Engine, disk_mb: int) -> str:
     return ""
 
 
-def pool_room(fleet: Fleet) -> Room:
-    """Return the room that the warm pool may take without displacing requested sandboxes."""
+def pool_capacity(fleet: Fleet) -> FreeCapacity:
+    """Return the capacity that the warm pool may take without displacing requested sandboxes."""
     available = available_memory()
     if available is not None and available < RESERVED_MEMORY_MB:
-        return NO_ROOM
-    return free_room(fleet)
+        return NO_CAPACITY
+    return free_capacity(fleet)

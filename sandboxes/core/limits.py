@@ -133,23 +133,23 @@ def quota_blocker(
     mine: list[Sandbox] | None = None,
     fleet: Fleet | None = None,
     *,
-    room: capacity.Room | None = None,
+    free: capacity.FreeCapacity | None = None,
     among: Collection[Blueprint] = (),
 ) -> QuotaExceeded | None:
     """Return the quota that keeps the user from launching any of these blueprints now, or None.
 
     Of several quotas, it is the one that ends first. Without blueprints, a sandbox with the default
     limits is meant. Callers that have read the user's limits and active sandboxes, the engines, or
-    their room, pass them on.
+    their free capacity, pass them on.
     """
     now, limit = clock.now(), (own or get_limits(user)).max_active
     mine = list(user.sandboxes.active()) if mine is None else mine
     if len(mine) >= limit:
         first = next_slot_freed_by(mine, limit, now)
         return _quota_exceeded("user", limit, mine, user, first)
-    room = room or capacity.free_room(fleet or Fleet.read())
+    free = free or capacity.free_capacity(fleet or Fleet.read())
     blockers = [
-        _blueprint_blocker(user, blueprint, mine) or _site_blocker(user, blueprint, room)
+        _blueprint_blocker(user, blueprint, mine) or _site_blocker(user, blueprint, free)
         for blueprint in among or (None,)
     ]
     found = [blocker for blocker in blockers if blocker]
@@ -170,28 +170,28 @@ def _blueprint_blocker(
 
 
 def _site_blocker(
-    user: User, blueprint: Blueprint | None, room: capacity.Room
+    user: User, blueprint: Blueprint | None, free: capacity.FreeCapacity
 ) -> QuotaExceeded | None:
     memory_mb = blueprint.memory_mb if blueprint else config.SANDBOX_MEMORY_MB
-    own = room.among(placement.eligible(room.fleet, blueprint)) if blueprint else room
+    own = free.among(placement.eligible(free.fleet, blueprint)) if blueprint else free
     if own.for_sandboxes(memory_mb):
         return None
     requested = list(Sandbox.objects.live().requested())
-    first = _first_to_make_room(requested, own, memory_mb)
+    first = _first_to_free_enough(requested, own, memory_mb)
     # Smaller sandboxes may still be launched.
-    title = blueprint.title if blueprint and room.for_sandboxes(config.SANDBOX_MEMORY_MB) else ""
-    limit = room.taken + min(0, room.sandboxes)
+    title = blueprint.title if blueprint and free.for_sandboxes(config.SANDBOX_MEMORY_MB) else ""
+    limit = free.taken + min(0, free.sandboxes)
     return _quota_exceeded("site", limit, requested, user, first, title)
 
 
-def _first_to_make_room(
-    sandboxes: Iterable[Sandbox], room: capacity.Room, memory_mb: int
+def _first_to_free_enough(
+    sandboxes: Iterable[Sandbox], free: capacity.FreeCapacity, memory_mb: int
 ) -> Sandbox | None:
-    """Return the sandbox after whose end there is room, if its deadlines don't move."""
+    """Return the sandbox after whose end one of this size fits, if its deadlines don't move."""
     now = clock.now()
     for row in sorted(sandboxes, key=lambda sandbox: expected_end(sandbox, now)):
-        room = room.after(row)
-        if room.for_sandboxes(memory_mb):
+        free = free.after(row)
+        if free.for_sandboxes(memory_mb):
             return row
     return None
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from sandboxes.blueprints import Blueprint
 from sandboxes.core import capacity
-from sandboxes.core.capacity import Room
+from sandboxes.core.capacity import FreeCapacity
 from sandboxes.core.fleet import Fleet
 from sandboxes.lib import clock
 from sandboxes.models import Engine, Sandbox
@@ -27,26 +27,26 @@ def eligible(fleet: Fleet, blueprint: Blueprint) -> list[Engine]:
     return [engine for engine in fleet.open if engine.holds(images)] or fleet.open
 
 
-def candidates(blueprint: Blueprint, room: Room) -> list[Engine]:
+def candidates(blueprint: Blueprint, free: FreeCapacity) -> list[Engine]:
     """Return the engines that can take a sandbox of the blueprint, the least loaded first.
 
     That is the one with the most memory that no sandbox was promised, times its weight; of equal
     ones, the least recently used.
     """
-    with_room = room.engines_for(blueprint.memory_mb)
+    fitting = free.engines_for(blueprint.memory_mb)
     found = [
         engine
-        for engine in eligible(room.fleet, blueprint)
-        if engine.name in with_room and not capacity.engine_shortage(engine, blueprint.disk_mb)
+        for engine in eligible(free.fleet, blueprint)
+        if engine.name in fitting and not capacity.engine_shortage(engine, blueprint.disk_mb)
     ]
-    return least_loaded_first(found, room)
+    return least_loaded_first(found, free)
 
 
-def least_loaded_first(engines: Iterable[Engine], room: Room) -> list[Engine]:
+def least_loaded_first(engines: Iterable[Engine], free: FreeCapacity) -> list[Engine]:
     return sorted(
         engines,
         key=lambda one: (
-            -room.unpromised_mb(one) * one.weight,
+            -free.unpromised_mb(one) * one.weight,
             one.last_used_at or LONG_AGO,
             one.name,
         ),

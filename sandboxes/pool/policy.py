@@ -54,23 +54,25 @@ def preference(row: Sandbox) -> tuple[bool, bool, datetime, int]:
 
 def plan_pools(fleet: Fleet) -> list[PoolPlan]:
     """Plan all pools within the capacity that launches by users leave."""
-    room = capacity.NO_ROOM if Maintenance.current().is_active else capacity.pool_room(fleet)
+    free = (
+        capacity.NO_CAPACITY if Maintenance.current().is_active else capacity.pool_capacity(fleet)
+    )
     stock = sorted(Sandbox.objects.for_pool(), key=preference)
     plans = []
     for pool in pools():
         rows = [row for row in stock if row.blueprint == pool.blueprint]
         blueprint = blueprints.available().get(pool.blueprint)
-        size = min(pool.target_size, _most(blueprint, room)) if blueprint else 0
+        size = min(pool.target_size, _most(blueprint, free)) if blueprint else 0
         plans.append(_plan_pool(pool, rows, size, fleet))
         if blueprint:
-            room = room.without([blueprint.memory_mb] * size)
+            free = free.without([blueprint.memory_mb] * size)
     return plans
 
 
-def _most(blueprint: Blueprint, room: capacity.Room) -> int:
+def _most(blueprint: Blueprint, free: capacity.FreeCapacity) -> int:
     """Return how many sandboxes of a blueprint the pool may hold."""
-    engines = placement.candidates(blueprint, room)
-    return room.among(engines).for_sandboxes(blueprint.memory_mb)
+    engines = placement.candidates(blueprint, free)
+    return free.among(engines).for_sandboxes(blueprint.memory_mb)
 
 
 def _plan_pool(pool: Pool, rows: Iterable[Sandbox], target: int, fleet: Fleet) -> PoolPlan:

@@ -77,7 +77,7 @@ def _start_one() -> Sandbox | None:
     if pool is None:
         return None
     blueprint = blueprints.load(pool.blueprint)
-    engines = placement.candidates(blueprint, capacity.free_room(fleet))
+    engines = placement.candidates(blueprint, capacity.free_capacity(fleet))
     if not engines:
         return None
     chosen = {"engine": engines[0], "from_pool": True, "spec_version": pool.version}

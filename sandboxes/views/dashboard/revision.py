@@ -79,11 +79,11 @@ def _portal_revision(_reads: int) -> str:
     """Return a hash of what all dashboards depend on; read as often as the runtime settings."""
     status = PortalStatus.read()
     overrides = LimitOverride.objects.in_force(clock.now()).order_by("pk").values_list()
-    room = capacity.free_room(status.fleet)
+    free = capacity.free_capacity(status.fleet)
     return make_etag(
         (status.maintenance.until, status.maintenance.message, status.maintenance.is_active),
         [(engine.name, engine.disk_quota_enforced) for engine in status.fleet.engines],
-        room.for_sandboxes(config.SANDBOX_MEMORY_MB) > 0,
+        free.for_sandboxes(config.SANDBOX_MEMORY_MB) > 0,
         list(overrides),
         list(Pool.objects.order_by("pk").values_list("blueprint", "switched_off")),
         config.values,
