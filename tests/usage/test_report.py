@@ -53,8 +53,8 @@ def test_operators_export_launches_failures_and_hours(admin_client: Client) -> N
         ["2026-05", "alice@example.com", "billing", "2", "0", "2.00", "1.00"],
     ]
     page = text(admin_client.get(REPORT))
-    assert "2026-06 2 1 4.0 2.0" in page
-    assert "2026-05 alice@example.com billing 2 0 2.0 1.0" in page
+    assert "June 2026 2 1 4.0 2.0" in page
+    assert "May 2026 alice@example.com billing 2 0 2.0 1.0" in page
 
 
 @pytest.mark.usefixtures("sandboxes")
