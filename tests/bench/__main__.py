@@ -115,6 +115,13 @@ class Run:
         self.dashboards()
         return self.results
 
+    def routes(self) -> None:
+        """Measure the answer to the gateway's poll."""
+        self.measure_on("a portal for routes", portal_environment(DEVELOPERS), self._routes)
+
+    def _routes(self, env: PortalEnvironment) -> None:
+        self.measure("routes", lambda: gateway.routes_of_a_portal(env))
+
     def dashboards(self) -> None:
         """Measure open dashboards, on a portal without a reaper."""
         pool, most = str(self.sizes.pool), str(3 * self.sizes.dashboards)
@@ -127,6 +134,7 @@ class Run:
         self.measure("rates", lambda: launching.rates(env, sizes.batches))
         self.measure("reset", lambda: resetting.reset(env, sizes.resets))
         self._pages(env)
+        self._routes(env)
         self._density(env)
         self.measure("expiry", lambda: density.expiry(env, sizes.due))
 
@@ -191,6 +199,7 @@ PARTS = {
     "density": Run.density,
     "memory": Run.memory,
     "pages": Run.pages,
+    "routes": Run.routes,
 }
 """Measurements that can run on their own."""
 

@@ -1,4 +1,4 @@
-"""Latency of the gateway: requests on one connection through Traefik, and to a TLS server."""
+"""The gateway: requests through Traefik compared with a TLS server, and the poll of routes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from typing import Any
 from django.test import override_settings
 
 from sandboxes.gateway import development_ca, routes, static_configuration
+from tests.bench.environment import PortalEnvironment, call_in_portal
 from tests.gateway.traefik import DOMAIN, Gateway, traefik
 from tests.harness.ports import reserve_port
 from tests.helpers.wait import wait_for
 
 ROUTES = 500
 WARM_UP = 100
+SANDBOXES, POLLS = 167, 20
+"""Sandboxes of the shipped blueprint have three routes each."""
 TOKEN = "t" * 32
 
 
@@ -71,6 +74,12 @@ def latency(requests: int) -> dict[str, Any]:
         "through": [ours for ours, _ in pairs],
         "direct": [bare for _, bare in pairs],
     }
+
+
+def routes_of_a_portal(env: PortalEnvironment) -> dict[str, Any]:
+    """Measure the CPU time of the portal's answer to a poll of the gateway, in seconds."""
+    measured: dict[str, Any] = call_in_portal(env.portal, "answer_routes", SANDBOXES, POLLS)
+    return measured
 
 
 def _seconds(connection: ssl.SSLSocket, host: str) -> float:

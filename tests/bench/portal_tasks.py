@@ -16,14 +16,22 @@ import django
 django.setup()
 
 from django.contrib.auth.models import User  # noqa: E402 - after django.setup()
-from django.db import connection  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
 from django.db.models import F  # noqa: E402
 from django.test import Client  # noqa: E402
-from django.test.utils import CaptureQueriesContext  # noqa: E402
+from django.test.utils import CaptureQueriesContext, override_settings  # noqa: E402
 
+from sandboxes import blueprints  # noqa: E402
 from sandboxes.accounts import api_tokens  # noqa: E402
 from sandboxes.lib import clock  # noqa: E402
-from sandboxes.models import Event, OutcomeCursor, Sandbox, State, UsageSample  # noqa: E402
+from sandboxes.models import (  # noqa: E402
+    Event,
+    OutcomeCursor,
+    ReservedPort,
+    Sandbox,
+    State,
+    UsageSample,
+)
 from sandboxes.reaper.sweep import Sweep  # noqa: E402
 from sandboxes.usage import sampling  # noqa: E402
 
@@ -77,6 +85,45 @@ def run_sweeps(times: int) -> dict[str, Any]:
 def make_running_sandboxes_due() -> int:
     """Let the lifetime of all running sandboxes end now, and return their number."""
     return Sandbox.objects.filter(state=State.RUNNING).update(expires_at=clock.now())
+
+
+def answer_routes(sandboxes: int, times: int) -> dict[str, Any]:
+    """Answer the gateway's request for routes; return their number and the seconds of CPU of each.
+
+    The sandboxes exist in a transaction that is rolled back, so that the portal never sees them.
+    """
+    token = "t" * 32
+    headers = {"Authorization": f"Bearer {token}"}
+    domain = override_settings(SANDBOX_DOMAIN="example.net", SANDBOX_GATEWAY_TOKEN=token)
+    with domain, transaction.atomic():
+        _create_reserved_ports(sandboxes)
+        client, cpu_seconds = Client(SERVER_NAME="127.0.0.1"), []
+        for _ in range(times):
+            began = time.process_time()
+            response = client.get("/gateway/routes", headers=headers)
+            cpu_seconds.append(time.process_time() - began)
+            assert response.status_code == 200
+        transaction.set_rollback(True)
+    routers = response.json()
+    count = sum(len(routers[protocol]["routers"]) for protocol in ("http", "tcp"))
+    return {"routes": count, "cpu_seconds": cpu_seconds}
+
+
+def _create_reserved_ports(sandboxes: int) -> None:
+    """Create running sandboxes with the ports of a launch."""
+    from tests.harness import bulk_data
+
+    rows = bulk_data.create_running(sandboxes, User.objects.create(username="routes"))
+    published = [
+        (service.name, target)
+        for service in blueprints.load(rows[0].blueprint).services
+        for target in service.ports
+    ]
+    wanted = [(row, *each) for row in rows for each in published]
+    ReservedPort.objects.bulk_create(
+        ReservedPort(sandbox=row, service=service, target=target, address="127.0.0.1", port=port)
+        for port, (row, service, target) in enumerate(wanted, start=1024)
+    )
 
 
 def count_queries(path: str) -> int:
