@@ -79,13 +79,15 @@ run_tests() {
         "${ARGUMENTS[@]}"
 }
 
-# Runs the tests that depend on the stores in a process of their own, beside the others: the tests
-# mostly wait for engines and browsers.
+# Runs the tests that depend on the stores in a process of their own, beside the others: those mostly
+# wait for engines and browsers. The last worker of the others waits for its end, so that four
+# processes at a time share the processors.
 start_store_tests() {
     store_output=$(mktemp)
     "${PYTEST[@]}" -o cache_dir=.pytest_cache/store --store-tests \
         "${ARGUMENTS[@]}" >"$store_output" 2>&1 &
     store_tests=$!
+    export TESTS_BESIDE=$store_tests
 }
 
 finish_store_tests() {
@@ -130,7 +132,7 @@ stop_background() {
 }
 
 STORES=${STORES:-both}
-PROCESSES=${PROCESSES:-3}
+PROCESSES=${PROCESSES:-4}
 ARGUMENTS=("$@")
 trap stop_background EXIT
 # Every process would compile all modules again.

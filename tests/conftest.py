@@ -33,6 +33,7 @@ pytest_plugins = [
     "tests.harness.queue",
     "tests.harness.stores",
     "tests.harness.selection",
+    "tests.harness.scheduling",
     "tests.helpers.web",
     "tests.helpers.admin",
     "tests.harness.optional_tools",

@@ -4,23 +4,16 @@ Tests of test tools (marker `tools`) run only if selected by marker or path, lon
 (marker `exhaustive`) only if selected by marker. Slow files come first, so that no worker is left
 with one of them at the end. Browsers use the processors, and most other slow tests wait for engines
 and timeouts, so both kinds alternate. Every test that needs an engine or a browser is marked
-`slow`. With several workers, each runs all tests of a file, which share fixtures.
+`slow`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
-DIVIDED = "tests/browser/test_page_states.py"
-"""Its tests share nothing but a browser and a server."""
-RUNTIMES = {"process", "docker"}
-"""Parameters of tests that have their own portal or harness."""
 SLOW = {"engine", "browser"}
 """Markers that imply `slow`."""
 LEFT_OUT = ("tools", "exhaustive", "installation")
@@ -70,22 +63,3 @@ def spread(*groups: Sequence[Path]) -> list[Path]:
         for number, member in enumerate(group)
     ]
     return [member for _, member in sorted(places)]
-
-
-def work_unit(nodeid: str) -> str:
-    """Return a name for the tests that one worker runs together."""
-    path, _, test = nodeid.partition("::")
-    name, *parameters = re.split(r"[\[\]-]", test)
-    if path == DIVIDED:
-        return f"{path}::{name}"
-    return "::".join([path, *RUNTIMES.intersection(parameters)])
-
-
-class Scheduling(LoadScopeScheduling):
-    def _split_scope(self, nodeid: str) -> str:
-        return work_unit(nodeid)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
-    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None

@@ -1,4 +1,4 @@
-"""Some tests wait to be asked for, slow files start first, and files stay together."""
+"""Some tests wait to be asked for, and slow files start first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.selection import spread, work_unit
+from tests.harness.selection import spread
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = "def test_quick(): pass"
@@ -78,9 +78,3 @@ def test_tests_of_test_tools_run_if_selected(suite: Path, asked: tuple[str, ...]
 def test_exhaustive_forms_run_only_if_selected_by_marker(suite: Path) -> None:
     assert names(suite, "test_d.py") == ["test_form[2]"]
     assert names(suite, "-m", "exhaustive") == ["test_form[1]"]
-
-
-def test_tests_of_a_file_stay_together_except_those_with_their_own_portal() -> None:
-    assert work_unit("tests/a.py::test_one") == work_unit("tests/a.py::test_two[process_table]")
-    assert work_unit("tests/a.py::test_one[docker-2]") == work_unit("tests/a.py::test_two[docker]")
-    assert work_unit("tests/a.py::test_one[process]") != work_unit("tests/a.py::test_one[docker]")
