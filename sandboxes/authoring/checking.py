@@ -12,7 +12,7 @@ from django.conf import settings
 from sandboxes.authoring.locations import folder_of, name_from
 from sandboxes.authoring.suggestion import suggested_section
 from sandboxes.blueprints import Blueprint, Problem, folders
-from sandboxes.blueprints.compose.findings import Findings
+from sandboxes.blueprints.compose.findings import MAX_LISTED, Findings
 from sandboxes.blueprints.compose.reading.project import read_document
 from sandboxes.blueprints.compose.reading.source_files import SourceFiles
 from sandboxes.blueprints.compose.tree import Map, Place, place_of
@@ -24,7 +24,12 @@ from sandboxes.blueprints.loader import (
 )
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure
 from sandboxes.runtime.docker.client import EngineClient
-from sandboxes.runtime.docker.images.prepare import check_images, images_to_build
+from sandboxes.runtime.docker.images.prepare import (
+    SPECIAL,
+    check_folders,
+    check_images,
+    images_to_build,
+)
 from sandboxes.runtime.docker.images.registry import ask_registries, missing_images
 
 REGISTRY_SECONDS = 3.0
@@ -85,7 +90,10 @@ def check(path: Path, *, images: bool = True, name: str = "") -> Report:
         notes.append(Note(folder, SECTION, message))
     elif blueprint and settings.SANDBOX_RUNTIME == "docker":
         unchecked = list(blueprint.recipes)
-        if images:
+        found, more = _check_folders(blueprint)
+        problems += found
+        notes += more
+        if images and not found:
             found, more, unchecked = _check_images(blueprint)
             problems += found
             notes += more
@@ -93,6 +101,21 @@ def check(path: Path, *, images: bool = True, name: str = "") -> Report:
     lacks_section = any(note.key == SECTION for note in inspection.notes)
     shown = suggestion if lacks_section else ""
     return Report(own_name, folder, blueprint, problems, notes, unchecked, shown)
+
+
+def _check_folders(blueprint: Blueprint) -> tuple[list[Problem], list[Note]]:
+    """Return what is wrong with folders that images get, and what of them they don't get."""
+    places = _Places.of(blueprint.path)
+    problems, special = check_folders(blueprint.recipes)
+    notes = [
+        places.note(
+            f"services.{service}.volumes",
+            f"{path} is {SPECIAL}, so the service doesn't get it. Let a command make it.",
+        )
+        for service, paths in special.items()
+        for path in paths[:MAX_LISTED]
+    ]
+    return [places.problem(one.place, one.message, one.remedy) for one in problems], notes
 
 
 def _check_images(blueprint: Blueprint) -> tuple[list[Problem], list[Note], list[str]]:

@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 
 from sandboxes.authoring.checking import check
@@ -241,3 +242,24 @@ def test_bad_files_are_explained_quickly_and_in_little_memory(
 def test_a_check_of_an_empty_path_is_not_one_of_the_current_directory() -> None:
     with pytest.raises(CommandError, match="Name the folder"):
         call_command("blueprint", "check", "")
+
+
+def test_folders_that_are_too_large_and_special_files_in_them_are_told(
+    tmp_path: Path, settings: LazySettings
+) -> None:
+    settings.SANDBOX_RUNTIME = "docker"
+    content = tiny()
+    content["services"]["web"]["volumes"] = ["./pages:/pages"]
+    folder = write(tmp_path, content).parent
+    (folder / "pages").mkdir()
+    os.mkfifo(folder / "pages" / "pipe")
+    report = check(folder, images=False)
+    [note] = [note for note in report.notes if "pipe" in note.message]
+    assert (note.key, report.problems) == ("services.web.volumes", [])
+    assert "Let a command make it." in note.message and note.line
+
+    with (folder / "pages" / "data").open("wb") as data:
+        data.truncate(2 * 1024**3)
+    problems = check(folder, images=False).problems
+    assert {one.key for one in problems} == {"services.web.volumes", "services.web.build"}
+    assert all(one.line and "at most 50000 files with 1024 MB" in one.message for one in problems)

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from docker.utils.build import exclude_paths
-
 from sandboxes.runtime import ImageBuild
 from sandboxes.runtime.docker.images.errors import ImageError, one_line
+from sandboxes.runtime.docker.images.folder_contents import FolderContents, unreadable
+from sandboxes.runtime.docker.images.ignore_file import read_ignore_file, read_lines
 
 IGNORE_FILE = ".dockerignore"
 SEPARATE_DOCKERFILE = ".dockerfile.separate"
+TOO_LARGE = "List what the image doesn't need in .dockerignore."
 PACKAGES = "site-packages"
 PYTHON = "3.11"
 """The Python version of Debian bookworm, the base image."""
@@ -70,9 +71,13 @@ class BuildContext:
             raise unreadable(self.build.dockerfile, error) from error
 
     def paths(self) -> list[Path]:
-        """Return the files, directories and links to send to the engine, in a fixed order."""
-        names = exclude_paths(str(self.root), self._ignored(), self.dockerfile_name)
-        return sorted(path for name in names if is_sendable(path := self.root / name))
+        """Return the files, directories and links to send to the engine, in a fixed order.
+
+        Raises ImageError if there are too many, or if something can't be read.
+        """
+        kept = (self.dockerfile_name, IGNORE_FILE)
+        found = FolderContents(TOO_LARGE, read_ignore_file(self._ignore_file, kept))
+        return [path for path in found.paths(self.root) if path != self.root]
 
     def fingerprint(self, *more: str) -> str:
         """Return a hash of the files, their modes, the requirements and `more`.
@@ -105,7 +110,7 @@ class BuildContext:
                     IGNORE_FILE,
                     "\n".join(
                         [
-                            *(read_patterns(self.root / IGNORE_FILE) or [IGNORE_FILE]),
+                            *(read_lines(self.root / IGNORE_FILE) or [IGNORE_FILE]),
                             SEPARATE_DOCKERFILE,
                         ]
                     ),
@@ -118,26 +123,12 @@ class BuildContext:
         archive.seek(0)
         return archive
 
-    def _ignored(self) -> list[str]:
+    @property
+    def _ignore_file(self) -> Path:
         specific = self.build.dockerfile.with_name(f"{self.build.dockerfile.name}{IGNORE_FILE}")
         if specific.is_file() and not self.build.dockerfile_inline:
-            return read_patterns(specific)
-        return read_patterns(self.root / IGNORE_FILE)
-
-
-def read_patterns(file: Path) -> list[str]:
-    """Return the patterns of a .dockerignore; none if it doesn't exist."""
-    if not file.is_file():
-        return []
-    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    stripped = (line.strip() for line in lines if not line.startswith("#"))
-    return [line for line in stripped if line]
-
-
-def is_sendable(path: Path) -> bool:
-    """Return whether `docker build` sends the path: sockets and devices stay out."""
-    mode = path.lstat().st_mode
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+            return specific
+        return self.root / IGNORE_FILE
 
 
 def describe(path: Path) -> str:
@@ -179,10 +170,6 @@ def add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
     info, content = tarfile.TarInfo(name), text.encode()
     info.size = len(content)
     tar.addfile(info, io.BytesIO(content))
-
-
-def unreadable(path: Path, error: Exception) -> ImageError:
-    return ImageError(f"{path} can't be read: {one_line(error)}.", "Make it readable.")
 
 
 def wheel_files(directory: Path) -> Iterator[Path]:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import IO
 
 from sandboxes.runtime import Bind, ImageRecipe
-from sandboxes.runtime.docker.images.build_context import describe, unreadable
+from sandboxes.runtime.docker.images.build_context import describe
 from sandboxes.runtime.docker.images.errors import ImageError
+from sandboxes.runtime.docker.images.folder_contents import FolderContents, unreadable
 from sandboxes.runtime.docker.images.image_files import ImageFiles, User
 
 OPAQUE, DELETED = ".wh..wh..opq", ".wh."
 """Names that hide a directory's earlier content, or one path, in a layer."""
 ROOT = User(0, 0)
+TOO_LARGE = "Mount only what the service needs, or put large data into an image of its own."
 OPEN_MODE = 0o777
 TMPFS_MODE = 0o1777
 
@@ -32,6 +34,7 @@ class Layer:
     user: User
     entries: dict[str, tarfile.TarInfo] = field(default_factory=dict)
     contents: dict[str, Path] = field(default_factory=dict)
+    folders: FolderContents = field(default_factory=lambda: FolderContents(TOO_LARGE))
 
     def add_recipe(self, recipe: ImageRecipe, volumes: Sequence[str]) -> None:
         """Add everything that the recipe and the image's volumes ask for. Raises ImageError."""
@@ -73,7 +76,7 @@ class Layer:
         source = bind.source.resolve()
         kept = [mount for mount in mounts if is_below(mount, path)]
         try:
-            for found in (source, *sorted(source.rglob("*"))):
+            for found in self.folders.paths(source):
                 name = posixpath.normpath(f"{path}/{found.relative_to(source).as_posix()}")
                 if not any(is_at_or_below(name, mount) for mount in kept):
                     self._add_file(name, found, owner)
@@ -110,12 +113,10 @@ class Layer:
             entry.linkname = str(source.readlink())
         elif stat.S_ISDIR(mode):
             entry = new_entry(path, tarfile.DIRTYPE, 0o755)
-        elif stat.S_ISREG(mode):
+        else:
             entry = new_entry(path, tarfile.REGTYPE, 0o755 if mode & stat.S_IXUSR else 0o644)
             entry.size = source.stat().st_size
             self.contents[path] = source
-        else:
-            return
         entry.uid, entry.gid = owner.uid, owner.gid
         self.entries[path] = entry
 
@@ -177,12 +178,14 @@ def is_below(path: str, directory: str) -> bool:
     return path.startswith(directory.rstrip("/") + "/")
 
 
-def bind_fingerprints(binds: Mapping[str, Bind]) -> list[str]:
-    """Return descriptions of the content of all binds, for the hash of an image's inputs."""
+def bind_fingerprints(binds: Mapping[str, Bind], folders: FolderContents) -> list[str]:
+    """Return descriptions of the content of all binds, for the hash of an image's inputs.
+
+    Raises ImageError.
+    """
     found = []
     for path, bind in sorted(binds.items()):
         source = bind.source.resolve()
-        names = (source, *sorted(source.rglob("*")))
-        lines = [f"{name.relative_to(source)} {describe(name)}" for name in names]
+        lines = [f"{name.relative_to(source)} {describe(name)}" for name in folders.paths(source)]
         found += [f"{path} {bind.read_only}", *lines]
     return found

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 from docker import APIClient
@@ -19,10 +20,12 @@ from docker.utils import parse_repository_tag
 from sandboxes.runtime import ImageRecipe, image_name
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
 from sandboxes.runtime.docker.images.build import IMAGE, INPUTS, ensure_built, is_outdated
+from sandboxes.runtime.docker.images.build_context import BuildContext
 from sandboxes.runtime.docker.images.derive import derive
 from sandboxes.runtime.docker.images.errors import ImageError, at
+from sandboxes.runtime.docker.images.folder_contents import FolderContents
 from sandboxes.runtime.docker.images.image_files import ImageFiles, UnknownUser, User, reading
-from sandboxes.runtime.docker.images.layer import Layer, bind_fingerprints
+from sandboxes.runtime.docker.images.layer import TOO_LARGE, Layer, bind_fingerprints
 from sandboxes.runtime.docker.images.pull import Log, ensure_pulled, inspect
 from sandboxes.runtime.docker.images.removal import BUILT_TAG, remove_unnamed
 
@@ -30,6 +33,7 @@ PREPARE_VERSION = "1"
 """Part of every hash. Change it to prepare all images again after a change of this package."""
 HASH_LENGTH = 16
 MAX_SUGGESTED_USERS = 5
+SPECIAL = "neither a file nor a folder"
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,11 @@ class Preparation:
     def prepare(self, service: str, recipe: ImageRecipe, source_id: str) -> PreparedImage:
         """Return the adapted image of a service. Raises ImageError."""
         with at(f"services.{service}"):
-            inputs = inputs_of(recipe, source_id)
             name = image_name(self.blueprint, service)
+            folders = FolderContents(TOO_LARGE)
+            inputs = inputs_of(recipe, source_id, folders)
+            for path in folders.special:
+                self.log(f"{name}: {path} is left out, since it is {SPECIAL}")
             full_name = f"{name}:{inputs[:HASH_LENGTH]}"
             found = inspect(self.client, full_name)
             if found and not self.force:
@@ -262,7 +269,32 @@ def check_images(
     return problems
 
 
-def inputs_of(recipe: ImageRecipe, source_id: str) -> str:
+def check_folders(
+    recipes: Mapping[str, ImageRecipe],
+) -> tuple[list[ImageProblem], dict[str, list[Path]]]:
+    """Return which images would get too much from folders, and what each service doesn't get.
+
+    The latter are FIFOs, sockets and devices in folders that it mounts. Needs no engine.
+    """
+    problems, special = [], {}
+    for service, recipe in recipes.items():
+        folders = FolderContents(TOO_LARGE)
+        sources = [bind.source.resolve() for bind in recipe.binds.values()]
+        found = {"volumes": partial(folders.paths, *sources)}
+        if recipe.build:
+            found["build"] = partial(BuildContext(recipe.build).paths)
+        for key, paths in found.items():
+            try:
+                with at(f"services.{service}.{key}"):
+                    paths()
+            except ImageError as error:
+                problems.append(ImageProblem(error.place, error.message, error.remedy))
+        if folders.special:
+            special[service] = folders.special
+    return problems, special
+
+
+def inputs_of(recipe: ImageRecipe, source_id: str, folders: FolderContents) -> str:
     """Return the hash of everything that a prepared image depends on. Raises ImageError."""
     facts: list[Any] = [
         PREPARE_VERSION,
@@ -273,6 +305,6 @@ def inputs_of(recipe: ImageRecipe, source_id: str) -> str:
         sorted(recipe.directories),
         sorted(recipe.shared_directories),
         sorted(recipe.tmpfs),
-        bind_fingerprints(recipe.binds),
+        bind_fingerprints(recipe.binds, folders),
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
