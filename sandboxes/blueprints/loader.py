@@ -30,7 +30,7 @@ from sandboxes.blueprints.compose.reading.variables import Variables
 from sandboxes.blueprints.compose.stack import Chosen, read_stack, report_errors
 from sandboxes.blueprints.compose.tree import KeyPath, Map, Place, place_of
 from sandboxes.blueprints.default_section import default_section
-from sandboxes.blueprints.fields import BlueprintName
+from sandboxes.blueprints.fields import BlueprintName, UserName
 from sandboxes.blueprints.interpolation import BUILT_IN_VARIABLES, STELLAR_VARIABLES
 from sandboxes.blueprints.sandbox_section import SandboxSection
 from sandboxes.blueprints.section_context import SectionContext
@@ -284,18 +284,26 @@ class _Inspector:
 
 
 def put_users(tree: Map, users: Any) -> None:
-    """Run services of a Compose file as the users that the section names."""
+    """Run services of a Compose file as the users that the section names.
+
+    Instead of an invalid one, which is reported as a key of the section, they get none.
+    """
     services = tree.get("services")
     if isinstance(users, Map) and isinstance(services, Map):
         for name, user, place in users.entries():
             if isinstance(service := services.get(name), Map):
-                service.put("user", str(user), place)
+                service.put("user", str(user) if is_valid(UserName, user) else "", place)
 
 
 def is_valid_name(name: str) -> bool:
     """Return whether a blueprint can have this name."""
+    return is_valid(BlueprintName, name)
+
+
+def is_valid(kind: Any, value: Any) -> bool:
+    """Return whether a value is one of this kind."""
     try:
-        TypeAdapter(BlueprintName).validate_python(name)
+        TypeAdapter(kind).validate_python(value)
     except ValidationError:
         return False
     return True

@@ -306,7 +306,7 @@ class SandboxSection(StrictModel):
     parameters: Annotated[
         dict[ParameterName, Parameter], Field(max_length=20), BeforeValidator(patterns_that_fit)
     ] = {}
-    """Variables that a launch chooses ([above](#parameters)); at most 20."""
+    """Variables that a launch chooses ([above](#parameters))."""
     profiles: Annotated[list[str], Field(max_length=100)] = []
     """Profiles of the Compose file that are active."""
     root: Annotated[list[str], Field(max_length=100)] = []

@@ -123,6 +123,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("volumes", [f"/{'x' * 256}"], "too long"),
     ("environment", {"": "x"}, "can't be the name"),
     ("environment", {"A=B": "x"}, "can't be the name"),
+    ("environment", ["=x"], "a value, but no name"),
+    ("env_file", ["."], "not a regular file"),
     ("environment", {"A": "x" * 200_000}, "at most 127 KB"),
     ("environment", {"A": "${LONG}" * 40}, "at most 127 KB"),
     ("environment", {f"A{number}": "${LONG}" * 30 for number in range(9)}, "1 MB together"),

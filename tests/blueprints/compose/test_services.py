@@ -456,3 +456,9 @@ def test_the_section_names_the_user_of_a_service(tmp_path: Path) -> None:
     assert (web.user, recipe.user) == ("1000", "1000")
     (problem,) = inspect_service(tmp_path, {}, sandbox={"users": {"web": "root"}}).problems
     assert problem.message == "Services don't run as root."
+
+
+def test_an_invalid_user_of_the_section_is_reported_once(tmp_path: Path) -> None:
+    users = {"sandbox": {"users": {"web": "x y"}}}
+    (problem,) = inspect_service(tmp_path, {"user": "root"}, **users).problems
+    assert (problem.key, problem.message) == ("x-sandbox.users.web", "Invalid user.")

@@ -140,10 +140,9 @@ class Normalizer:
         """Return a mapping of names to text, or to None for a name without a value."""
         found = entry.new_map()
         if not isinstance(entry.value, Map):
-            for item, place in self.each(entry):
-                name, separator, text = item.partition("=")
-                if name.strip():
-                    found.put(name.strip(), text if separator else None, place)
+            for (name, text), place in self.each(entry, _assignment):
+                if name:
+                    found.put(name, text, place)
             return found
         for name, value, place in entry.value.entries():
             try:
@@ -242,7 +241,7 @@ class Normalizer:
             raise Malformed("The path is missing.", "Name a file with variables.")
         file = self.files.resolve(self.folder / name)
         found = entry.new_map()
-        if not file.is_file():
+        if not file.exists():
             if options.get("required") not in (False, "false"):
                 message = f"The file {name} doesn't exist, so its variables are missing."
                 self.findings.note(entry.place, entry.path, message)
@@ -345,6 +344,14 @@ def _items(entry: Entry) -> Iterator[tuple[Any, Place]]:
     for item, place in entry.value.entries():
         if not isinstance(item, Removed):
             yield item.value if isinstance(item, Replacing) else item, place
+
+
+def _assignment(item: Any) -> tuple[str, str | None]:
+    """Return name and value of `NAME=value`; an empty text, of an unset variable, has neither."""
+    name, separator, text = values.text_of(item).partition("=")
+    if separator and not name.strip():
+        raise Malformed("This has a value, but no name.", "Write NAME=value.")
+    return name.strip(), text if separator else None
 
 
 def _ports(item: Any) -> list[tuple[int, str]]:
