@@ -9,6 +9,7 @@ def test_the_reference_of_blueprints_is_current() -> None:
     page = PAGE.read_text()
     assert page == replaced(page), "Run `make reference`."
     assert "| `first_call` | [FirstCall](#firstcall) |  | The request that" in page
+    assert "| `root` | list of text, at most 100 entries |" in page
     assert "| `idle_timeout` | duration, such as `90m` |" in page
 
 
