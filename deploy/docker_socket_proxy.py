@@ -3,12 +3,18 @@ r"""A proxy for the Docker socket that allows only what the portal needs, on its
     SANDBOX_INSTANCE=production SANDBOX_SUBNETS=10.213.0.0/16 \
         python3 deploy/docker_socket_proxy.py /run/sandbox-portal-engine/engine.sock
 
+For a portal on another machine, it listens on an address, with certificates on both sides:
+
+        python3 deploy/docker_socket_proxy.py --tls 10.0.0.2:2376 --certificates DIRECTORY
+
 `docs/socket-proxy.md` says what it promises. Uses only the standard library.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import ipaddress
 import json
 import logging
 import os
@@ -19,6 +25,7 @@ from pathlib import Path
 
 from socket_proxy.server import SocketProxy
 from socket_proxy.settings import InvalidSetting, Settings
+from socket_proxy.tls import Certificates, CertificatesUnusable
 
 SOCKET_UMASK = 0o117
 """The socket's user and group may use it, no other user."""
@@ -48,18 +55,40 @@ def configure_logging(log_format: str) -> None:
 
 
 def main() -> None:
-    try:
-        [path] = sys.argv[1:]
-    except ValueError:
-        sys.exit("Usage: docker_socket_proxy.py SOCKET")
+    options = parse_options()
     try:
         settings = Settings.from_environment(os.environ)
-    except InvalidSetting as error:
+        certificates = Certificates(options.certificates) if options.tls else None
+    except (InvalidSetting, CertificatesUnusable) as error:
         sys.exit(f"docker_socket_proxy: {error}")
     configure_logging(os.environ.get("LOG_FORMAT", ""))
     os.umask(SOCKET_UMASK)
+    proxy = SocketProxy(settings)
+    serving = (
+        proxy.serve_tls(options.tls, certificates) if certificates else proxy.serve(options.socket)
+    )
     with suppress(KeyboardInterrupt):
-        asyncio.run(SocketProxy(settings).serve(Path(path)))
+        asyncio.run(serving)
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Filters the engine calls of one portal.")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("socket", nargs="?", type=Path, help="path of the socket to listen on")
+    where.add_argument("--tls", type=address, metavar="HOST:PORT", help="address to listen on")
+    parser.add_argument(
+        "--certificates", type=Path, metavar="DIRECTORY", help="with ca.pem, cert.pem and key.pem"
+    )
+    options = parser.parse_args()
+    if options.tls and not options.certificates:
+        parser.error("--tls needs --certificates")
+    return options
+
+
+def address(given: str) -> tuple[str, int]:
+    """Parse an IP address with a port; an IPv6 address is in brackets."""
+    host, _, port = given.rpartition(":")
+    return str(ipaddress.ip_address(host.strip("[]"))), int(port)
 
 
 if __name__ == "__main__":

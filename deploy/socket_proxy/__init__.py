@@ -3,6 +3,7 @@
 A request travels through these modules:
 
     server      one connection: limits of size and time, forwarding, hang-ups
+    tls         certificates on both sides, for connections over the network
     http1       the request's bytes are parsed strictly
     policy      finds the operation; path, query and body are rebuilt from parsed values
     operations  the table of everything that is allowed
@@ -11,6 +12,7 @@ A request travels through these modules:
     objects     containers, networks, images, … are looked up, checked, and replaced by their IDs
     answers     what the caller may see of answers that concern the whole engine
     engine      the connection to the engine
+    host        what the proxy itself tells of its machine
 
 `schema` has the validators, `settings` reads the environment. Only the standard library is used.
 """

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from socket_proxy import host
+from socket_proxy.bodies import BRIDGE_NAME
 from socket_proxy.objects import INSTANCE_LABEL, Objects
 
 Reduce = Callable[[Any, Objects], Any]
 
 VERSION_KEYS = ("Version", "Os", "Arch", "KernelVersion")
 INFO_KEYS = (
-    *("ServerVersion", "SystemTime", "OperatingSystem", "OSType", "Architecture"),
+    *("ID", "ServerVersion", "SystemTime", "OperatingSystem", "OSType", "Architecture"),
     *("KernelVersion", "NCPU", "MemTotal", "Driver", "DriverStatus", "DockerRootDir"),
     *("CgroupDriver", "CgroupVersion", "MemoryLimit", "SwapLimit", "PidsLimit", "CpuCfsQuota"),
     *("CpuCfsPeriod", "LiveRestoreEnabled", "SecurityOptions", "DefaultRuntime"),
@@ -29,16 +30,37 @@ def version(answer: Any, objects: Objects) -> dict[str, Any]:
 def info(answer: Any, objects: Objects) -> dict[str, Any]:
     """Leave out the engine's proxies, registries, labels and swarm, and how runtimes start.
 
-    `Host` is the proxy's own: what is free on its machine.
+    `Host` is the proxy's own: what is free on its machine, and where ports can be published.
     """
+    settings = objects.settings
     names: dict[str, Any] = {name: {} for name in answer.get("Runtimes") or ()}
-    free = host.resources(objects.settings.data_root or answer.get("DockerRootDir") or "")
-    return _only(answer, INFO_KEYS) | {"Runtimes": names, "Host": free}
+    free = host.resources(settings.data_root or answer.get("DockerRootDir") or "")
+    held_to = {
+        "BindAddress": settings.bind_address,
+        "HasBindAddress": host.has_address(settings.bind_address),
+        "Subnets": str(settings.subnets),
+        "Ports": f"{settings.ports.start}-{settings.ports.stop - 1}",
+    }
+    return _only(answer, INFO_KEYS) | {"Runtimes": names, "Host": free | held_to}
 
 
 def networks(answer: Any, objects: Objects) -> list[dict[str, Any]]:
-    """Describe a foreign network by its subnets and its age only: new networks must not overlap."""
-    return [row if _is_own(row, objects) else _anonymous_network(row) for row in answer]
+    """Describe a foreign network by its subnets and its age only: new networks must not overlap.
+
+    `Traffic` is the proxy's own: the bytes that passed the bridge of an own network.
+    """
+    traffic = host.traffic()
+    return [
+        row | {"Traffic": traffic.get((row.get("Options") or {}).get(BRIDGE_NAME, ""))}
+        if _is_own(row, objects)
+        else _anonymous_network(row)
+        for row in answer
+    ]
+
+
+def running_containers(answer: Any, _objects: Objects) -> list[dict[str, Any]]:
+    """Add `Usage`, which is the proxy's own: memory and CPU time of each container."""
+    return [row | {"Usage": host.container_usage(row["Id"])} for row in answer]
 
 
 def _anonymous_network(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,20 @@
-"""What the proxy tells of its machine: free memory and the disk of the engine's data root.
+"""What the proxy tells of its machine, which a portal elsewhere can't read itself.
 
-A portal in a container can't read them itself.
+Free memory, the disk of the engine's data root, traffic of bridges, usage of containers, addresses.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 MEMORY = Path("/proc/meminfo")
+INTERFACES = Path("/proc/self/net/dev")
+CGROUPS = Path("/sys/fs/cgroup")
 MB = 1024 * 1024
+SENT_COLUMN = 8
+"""Of the bytes that the machine sent, among the counters of an interface."""
 
 
 def resources(data_root: str) -> dict[str, int]:
@@ -36,3 +41,65 @@ def _disk(data_root: str) -> dict[str, int]:
         "Inodes": found.f_files,
         "InodesFree": found.f_favail,
     }
+
+
+def has_address(address: str) -> bool:
+    """Return whether ports can be published on an address: whether it is one of this machine."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def traffic() -> dict[str, dict[str, int]]:
+    """Return the bytes of each interface, as the services behind a bridge see them."""
+    found = {}
+    try:
+        lines = INTERFACES.read_text().splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        name, colon, counters = line.partition(":")
+        if colon:
+            values = counters.split()
+            # The machine receives what services send.
+            sent, received = int(values[0]), int(values[SENT_COLUMN])
+            found[name.strip()] = {"ReceivedBytes": received, "SentBytes": sent}
+    return found
+
+
+def container_usage(container_id: str) -> dict[str, float] | None:
+    """Return memory in MB and CPU seconds of a container, from control groups of version 1 or 2.
+
+    Return None if they can't be read, or the container has ended.
+    """
+    for name in (f"docker/{container_id}", f"system.slice/docker-{container_id}.scope"):
+        for read in (_usage_v1, _usage_v2):
+            try:
+                memory, idle, seconds = read(name)
+            except (OSError, ValueError, KeyError):
+                continue
+            return {"MemoryMB": max(0, memory - idle) / MB, "CPUSeconds": seconds}
+    return None
+
+
+def _usage_v1(name: str) -> tuple[int, int, float]:
+    memory = CGROUPS / "memory" / name
+    used = int((memory / "memory.usage_in_bytes").read_text())
+    idle = _entries(memory / "memory.stat")["total_inactive_file"]
+    return used, idle, int((CGROUPS / "cpuacct" / name / "cpuacct.usage").read_text()) / 1e9
+
+
+def _usage_v2(name: str) -> tuple[int, int, float]:
+    group = CGROUPS / name
+    used = int((group / "memory.current").read_text())
+    idle = _entries(group / "memory.stat")["inactive_file"]
+    return used, idle, _entries(group / "cpu.stat")["usage_usec"] / 1e6
+
+
+def _entries(file: Path) -> dict[str, int]:
+    pairs = (line.partition(" ") for line in file.read_text().splitlines())
+    return {name: int(value) for name, _, value in pairs}

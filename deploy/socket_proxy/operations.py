@@ -59,6 +59,8 @@ class Operation:
     """The answer is the description with which the object was checked."""
     reduce: Reduce | None = None
     """Returns what the caller sees of the answer; without it, everything."""
+    reduces: Callable[[Mapping[str, str]], bool] = lambda _query: True
+    """Returns whether the answer to a request with this query is reduced."""
 
     @property
     def kind(self) -> str | None:
@@ -88,6 +90,11 @@ def off(value: str) -> None:
 def ignored(value: str) -> None:
     """Accept a parameter that the SDK always sends, and leave it out."""
     text(r"-?[0-9a-z]{1,5}")(value)
+
+
+def lists_running_only(query: Mapping[str, str]) -> bool:
+    """Return whether stopped containers are left out: the list for measuring usage."""
+    return query.get("all", "0") == "0"
 
 
 def as_json(validator: Validator) -> Validator:
@@ -138,7 +145,14 @@ def operations(settings: Settings) -> list[Operation]:
             "POST", "/networks/{network}/connect", body=bodies.CONNECT, check=require_own_network
         ),
         # Containers
-        Operation("GET", "/containers/json", query=lists | {"filters": own}, check=require_filter),
+        Operation(
+            "GET",
+            "/containers/json",
+            query=lists | {"filters": own},
+            check=require_filter,
+            reduce=answers.running_containers,
+            reduces=lists_running_only,
+        ),
         Operation(
             "POST",
             "/containers/create",

@@ -39,7 +39,7 @@ class Policy:
             assert call.found
             return call.found.answer
         path = PLACEHOLDER.sub(call.found.id if call.found else "", operation.path)
-        if operation.reduce:
+        if operation.reduce and operation.reduces(call.query):
             answer = await self.engine.fetch(path, call.query)
             if answer.status != HTTPStatus.OK:
                 return answer

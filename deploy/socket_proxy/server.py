@@ -1,4 +1,7 @@
-"""Serve the proxy's socket: one request per connection, with limits of size, time and number."""
+"""Serve the proxy's socket: one request per connection, with limits of size, time and number.
+
+Over the network, a connection needs a client certificate of the portal (`tls`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import logging
 import select
 import socket
+import ssl
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,8 +24,9 @@ from socket_proxy.http1 import (
     read_request,
 )
 from socket_proxy.policy import Policy
-from socket_proxy.schema import RequestDenied
+from socket_proxy.schema import RequestDenied, require
 from socket_proxy.settings import Settings
+from socket_proxy.tls import Certificates, common_name
 
 MAX_CONNECTIONS = 256
 REQUEST_SECONDS = 10
@@ -29,6 +34,8 @@ ANSWER_SECONDS = 900
 """Longer than any command in a sandbox or any removal takes."""
 LINGER_SECONDS = 1
 HANG_UP_INTERVAL_SECONDS = 0.5
+ACCEPT_PAUSE_SECONDS = 1.0
+"""After a connection that couldn't be accepted, such as for lack of file descriptors."""
 MAX_LOGGED_TARGET = 200
 
 log = logging.getLogger("socket_proxy")
@@ -51,9 +58,52 @@ class SocketProxy:
         async with server:
             await server.serve_forever()
 
+    async def serve_tls(self, address: tuple[str, int], certificates: Certificates) -> None:
+        """Listen on an address of this machine until cancelled."""
+        loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        with socket.create_server(address, family=family, backlog=MAX_CONNECTIONS) as listener:
+            listener.setblocking(False)
+            while True:
+                try:
+                    connection, _ = await loop.sock_accept(listener)
+                except OSError as error:
+                    log.warning("couldn't accept a connection: %s", error)
+                    await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
+                    continue
+                if self._is_full():
+                    connection.close()
+                    continue
+                self._connections += 1
+                task = asyncio.create_task(self._connected_by_tls(connection, certificates))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+
+    async def _connected_by_tls(
+        self, connection: socket.socket, certificates: Certificates
+    ) -> None:
+        """Handle a connection, which counts before its certificate is known."""
+        peer = "a client"
+        try:
+            peer = connection.getpeername()[0]
+            reader, writer = await _encrypted(connection, certificates.context())
+        except (OSError, EOFError) as error:
+            connection.close()
+            reason = getattr(error, "verify_message", "") or getattr(error, "reason", "")
+            log.warning("refused a connection of %s: %s", peer, reason or type(error).__name__)
+            return
+        finally:
+            self._connections -= 1
+        await self._connected(reader, writer)
+
+    def _is_full(self) -> bool:
+        if self._connections < MAX_CONNECTIONS:
+            return False
+        log.warning("closed a connection: %d are open", self._connections)
+        return True
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._connections >= MAX_CONNECTIONS:
-            log.warning("closed a connection: %d are open", self._connections)
+        if self._is_full():
             writer.close()
             return
         self._connections += 1
@@ -71,13 +121,15 @@ class SocketProxy:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            self._require_client(writer)
             async with asyncio.timeout(REQUEST_SECONDS):
                 request = await read_request(reader)
         except RequestDenied as denied:
             await self._deny(writer, f"{denied}", "")
             with suppress(TimeoutError):
                 # A client that still sends would miss the answer if this closed the connection.
-                writer.write_eof()
+                if writer.can_write_eof():
+                    writer.write_eof()
                 async with asyncio.timeout(LINGER_SECONDS):
                     while await reader.read(CHUNK_BYTES):
                         pass
@@ -94,6 +146,15 @@ class SocketProxy:
                 answering.cancel()
                 hang_up.cancel()
                 await asyncio.gather(answering, hang_up, return_exceptions=True)
+
+    def _require_client(self, writer: asyncio.StreamWriter) -> None:
+        """Deny clients other than the portal, such as another engine with its certificate."""
+        if certificate := writer.get_extra_info("peercert"):
+            name = common_name(certificate)
+            require(
+                name == self.settings.client,
+                f"the client's certificate is for “{name}”, not for “{self.settings.client}”",
+            )
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         try:
@@ -138,14 +199,36 @@ class SocketProxy:
         await writer.drain()
 
 
+async def _encrypted(
+    connection: socket.socket, context: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return the streams of a connection once both sides have verified their certificates.
+
+    Raises OSError, EOFError.
+    """
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(MAX_HEAD_BYTES)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await loop.connect_accepted_socket(
+        lambda: protocol,
+        connection,
+        ssl=context,
+        ssl_handshake_timeout=REQUEST_SECONDS,
+        ssl_shutdown_timeout=LINGER_SECONDS,
+    )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
 async def _hung_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Return once the client has closed its connection.
 
-    A client that only shuts down its own direction still reads. Anything that it sends after its
-    request is discarded.
+    A client that only shuts down its own direction still reads, except over TLS. Anything that it
+    sends after its request is discarded.
     """
     while await reader.read(CHUNK_BYTES):
         pass
+    if writer.get_extra_info("sslcontext"):
+        return
     connection: socket.socket = writer.get_extra_info("socket")
     poll = select.poll()
     poll.register(connection.fileno(), 0)

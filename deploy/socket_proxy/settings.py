@@ -12,6 +12,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 INSTANCE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+CLIENT = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 API_VERSION = r"1\.(4[1-9]|[5-9]\d)"
 DEFAULT_SUBNETS = IPv4Network("10.213.0.0/16")
 MAX_PORT = 65_535
@@ -45,6 +46,8 @@ class Settings:
     engine: str = "/var/run/docker.sock"
     data_root: str = ""
     """Directory on the file system of the engine's data root; by default where the engine says."""
+    client: str = "sandbox-portal"
+    """Common name of the client's certificate, for connections over TLS."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -84,6 +87,7 @@ class Settings:
             read("DOCKER_API_VERSION", _matching(API_VERSION), cls.api_version),
             read("ENGINE_SOCKET", str, cls.engine),
             read("SOCKET_PROXY_DATA_ROOT", str, cls.data_root),
+            read("SOCKET_PROXY_CLIENT", _matching(CLIENT), cls.client),
         )
 
 

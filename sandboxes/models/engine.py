@@ -70,6 +70,8 @@ class Engine(models.Model):
 
     engine_id = models.CharField(max_length=64, blank=True, editable=False)
     """The id that the engine gave itself; empty if unknown."""
+    certificate_expires_at = models.DateTimeField(null=True, editable=False)
+    """The first end of its certificate and the portal's; None without TLS."""
     version = models.CharField(max_length=60, blank=True, editable=False)
     """Name and version."""
     architecture = models.CharField(max_length=20, blank=True, editable=False)
@@ -140,6 +142,7 @@ def described_by(found: Capabilities) -> dict[str, Any]:
         "version": f"{found.name} {found.version}"[:60],
         "engine_id": found.engine_id[:64],
         "architecture": found.architecture[:20],
+        "certificate_expires_at": found.certificate_expires_at,
         "disk_quota_enforced": found.hard_disk_limit,
         "memory_mb": found.memory_mb,
         "last_seen_at": clock.now(),

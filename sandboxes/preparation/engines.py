@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +18,15 @@ from sandboxes.models import Engine
 from sandboxes.models.engine import described_by
 from sandboxes.operators import audit
 from sandboxes.operators.audit import CommandActor
-from sandboxes.runtime import Capabilities, EngineUnreachable, RuntimeFailure, get_runtime
+from sandboxes.preparation import engine_certificates
+from sandboxes.runtime import (
+    Capabilities,
+    EngineUnreachable,
+    RuntimeFailure,
+    get_runtime,
+)
+from sandboxes.runtime.host_resources import ProxyPolicy
+from sandboxes.runtime.port_rotation import HOST_PORTS
 
 CERTIFICATE_FILES = ("ca.pem", "cert.pem", "key.pem")
 
@@ -50,10 +59,6 @@ def add(engine: Engine, actor: CommandActor, reason: str) -> None:
 def _check_addresses(engine: Engine, others: Iterable[Engine]) -> None:
     url = urlsplit(engine.address)
     if url.scheme == "tcp" and url.hostname and url.port:
-        folder = Path(settings.SANDBOX_ENGINE_CERTIFICATES)
-        if missing := [name for name in CERTIFICATE_FILES if not (folder / name).is_file()]:
-            what = f"TLS needs {', '.join(missing)} in SANDBOX_ENGINE_CERTIFICATES ({folder})."
-            raise ValidationFailed("address", what)
         published = ipaddress.ip_address(engine.published_on)
         if published.is_loopback or published.is_unspecified:
             raise ValidationFailed(
@@ -68,6 +73,8 @@ def _check_addresses(engine: Engine, others: Iterable[Engine]) -> None:
 
 def check(engine: Engine, others: Iterable[Engine] = ()) -> Capabilities:
     """Return what the engine says of itself. Raises ValidationFailed if it can't be used."""
+    if engine.address.startswith("tcp:"):
+        _check_certificates()
     runtime = get_runtime(engine.connection)
     try:
         found, present = runtime.capabilities(), runtime.observe()
@@ -86,6 +93,8 @@ def check(engine: Engine, others: Iterable[Engine] = ()) -> Capabilities:
                 f"Its machine is {found.architecture}, and that of {other} is "
                 f"{other.architecture}. Images can't be shared.",
             )
+    if found.proxy_policy:
+        _check_policy(engine, found.proxy_policy)
     if found.resources.subnets_taken and not present:
         raise ValidationFailed(
             "address",
@@ -95,16 +104,79 @@ def check(engine: Engine, others: Iterable[Engine] = ()) -> Capabilities:
     return found
 
 
+def _check_certificates() -> None:
+    folder = Path(settings.SANDBOX_ENGINE_CERTIFICATES)
+    if missing := [name for name in CERTIFICATE_FILES if not (folder / name).is_file()]:
+        raise ValidationFailed(
+            "address",
+            f"TLS needs {', '.join(missing)} in SANDBOX_ENGINE_CERTIFICATES ({folder}). Issue "
+            "certificates with `manage.py engine issue-certificate`.",
+        )
+    if problem := engine_certificates.problem_with_client(folder):
+        raise ValidationFailed("address", problem)
+
+
+def _check_policy(engine: Engine, allowed: ProxyPolicy) -> None:
+    """Refuse an engine whose socket proxy would deny every launch. Raises ValidationFailed."""
+    wanted = engine.published_on
+    if allowed.publish_address != wanted:
+        raise ValidationFailed(
+            "publish_address",
+            f"The engine's machine publishes ports on {allowed.publish_address}, not on {wanted}. "
+            "Correct the address, or SANDBOX_BIND_ADDRESS there.",
+        )
+    if not allowed.has_address:
+        raise ValidationFailed(
+            "publish_address", f"The engine's machine doesn't have the address {wanted}."
+        )
+    ports = settings.SANDBOX_PORTS or HOST_PORTS
+    if not (
+        settings.SANDBOX_SUBNETS.subnet_of(allowed.subnets)
+        and ports.start in allowed.ports
+        and ports.stop - 1 in allowed.ports
+    ):
+        raise ValidationFailed(
+            "address",
+            "The socket proxy of its machine allows other subnets or ports than the portal uses. "
+            f"Set SANDBOX_SUBNETS={settings.SANDBOX_SUBNETS} and "
+            f"SANDBOX_PORTS={ports.start}-{ports.stop - 1} there.",
+        )
+
+
+ISSUE = "`manage.py engine issue-certificate NAME`"
+RENEW = "`manage.py engine issue-certificate --portal`"
+CAUSES = {
+    "certificate has expired": f"The engine's certificate has expired. Renew it: {ISSUE}.",
+    "not yet valid": (
+        "The engine's certificate isn't valid yet. Correct the clocks of both machines."
+    ),
+    "mismatch": (
+        "The engine's certificate isn't for this address. Correct the address, or issue one: "
+        f"{ISSUE}."
+    ),
+    "CERTIFICATE_VERIFY_FAILED": (
+        "The engine's certificate isn't one of the CA in ca.pem. Correct the address, or issue "
+        f"one: {ISSUE}."
+    ),
+    "WRONG_VERSION_NUMBER": "What answers there doesn't use TLS. Correct the address.",
+    "ALERT": (
+        "The engine rejects the portal's certificate. Use one of the engine's CA, or renew it: "
+        f"{RENEW}."
+    ),
+    "EOF|Connection reset|Connection aborted|closed connection": (
+        "The engine ends the connection. If its log says that it refused a certificate, renew the "
+        f"portal's: {RENEW}."
+    ),
+}
+"""What it means if the cause of a failed connection contains one of these patterns."""
+
+
 def _explanation(error: RuntimeFailure) -> str:
     """Say what is wrong with a connection, as far as its cause tells."""
     cause = str(error.__cause__)
-    if "CERTIFICATE_VERIFY_FAILED" in cause:
-        return (
-            "The certificate at this address isn't one of the CA in ca.pem for this host name. "
-            "Issue another one, or correct the address."
-        )
-    if "alert" in cause and "ALERT" in cause:
-        return "The engine rejects the portal's certificate. Sign cert.pem with the engine's CA."
+    for pattern, explanation in CAUSES.items():
+        if re.search(pattern, cause):
+            return explanation
     if isinstance(error, EngineUnreachable):
         return f"No engine answers there. {error}"
     return str(error)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from sandboxes.runtime.host_resources import HostResources
+from sandboxes.runtime.host_resources import HostResources, ProxyPolicy
 from sandboxes.runtime.line_count import LineCount
 from sandboxes.runtime.network_bytes import NetworkBytes
 from sandboxes.runtime.specs import ReadyCheck, SandboxSpec
@@ -135,6 +135,10 @@ class Capabilities:
     """What the engine calls itself; empty if it has no id."""
     architecture: str = ""
     """Of its machine, such as `x86_64`; empty if unknown."""
+    proxy_policy: ProxyPolicy | None = None
+    """None without a socket proxy in front of the engine."""
+    certificate_expires_at: datetime | None = None
+    """The first end of the certificates of the connection; None without TLS."""
 
 
 Report = Callable[[str], None]

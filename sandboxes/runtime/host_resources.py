@@ -6,7 +6,9 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 MB = 1024 * 1024
 MIN_FREE_INODES = 0.02
@@ -24,6 +26,30 @@ class HostResources:
     """Number of /28 subnets of `SANDBOX_SUBNETS` in use, also by other programs."""
     memory_available_mb: int | None = None
     """Memory available without swapping."""
+
+
+@dataclass(frozen=True)
+class ProxyPolicy:
+    """Where the socket proxy of an engine's machine lets sandboxes be published."""
+
+    publish_address: str
+    has_address: bool
+    """Whether the machine has this address."""
+    subnets: IPv4Network
+    ports: range
+
+    @classmethod
+    def of(cls, host: Mapping[str, Any]) -> ProxyPolicy | None:
+        """Return what `/info` says of it; None without a socket proxy, or with an older one."""
+        if "BindAddress" not in host:
+            return None
+        first, _, last = host["Ports"].partition("-")
+        return cls(
+            host["BindAddress"],
+            host["HasBindAddress"],
+            IPv4Network(host["Subnets"]),
+            range(int(first), int(last) + 1),
+        )
 
 
 def disk_space(folder: str | Path) -> tuple[int | None, int | None]:

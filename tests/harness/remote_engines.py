@@ -1,4 +1,4 @@
-"""Engines in network namespaces of this machine, reached over TLS on both sides.
+"""Engines in network namespaces of this machine, behind socket proxies over TLS on both sides.
 
 Each namespace stands for a machine: it has an address, its own ports and a cable to pull.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,12 +19,16 @@ import pytest
 from docker import APIClient
 from docker.errors import DockerException
 
+from sandboxes.preparation.engine_certificates import PORTAL, Authority
 from sandboxes.runtime import EngineConnection
 from tests.chaos.daemon import unmount
-from tests.harness.certificate import write_certificate
 from tests.helpers.wait import wait_for
+from tests.socket_proxy.harness import PROGRAM
 
 PORT = 2376
+INSTANCE = "tests-remote"
+SUBNETS = "10.214.0.0/16"
+"""Those of all runtimes in tests."""
 
 
 def run(command: str) -> None:
@@ -38,7 +43,9 @@ class RemoteEngine:
     address: str
     root: Path
     certificates: Path
+    """The portal's."""
     process: subprocess.Popen[bytes] | None = None
+    proxy: subprocess.Popen[bytes] | None = None
 
     @property
     def socket(self) -> str:
@@ -52,20 +59,34 @@ class RemoteEngine:
     def start(self) -> None:
         self.root.mkdir()
         folders = {"data-root": "data", "exec-root": "exec", "pidfile": "docker.pid"}
-        tls = {"tlscacert": "ca.pem", "tlscert": "cert.pem", "tlskey": "key.pem"}
         command = [
             "nsenter",
             f"--net=/run/netns/{self.name}",
             *("unshare", "--uts", "dockerd"),
             *(f"--{option}={self.root / name}" for option, name in folders.items()),
-            *(f"--{option}={self.certificates / name}" for option, name in tls.items()),
             f"--host={self.socket}",
-            f"--host=tcp://{self.address}:{PORT}",
-            *("--tlsverify", "--bridge=none", "--iptables=false", "--ip6tables=false"),
+            *("--bridge=none", "--iptables=false", "--ip6tables=false"),
         ]
         with (self.root / "dockerd.log").open("ab") as log:
             # Descriptors of the test's own must not stay open in the daemon.
             self.process = subprocess.Popen(command, stdout=log, stderr=log, close_fds=True)
+
+    def start_proxy(self, authority: Authority, instance: str = INSTANCE) -> None:
+        own = self.root / "certificates"
+        authority.issue_for_engine(own, self.name, [self.address])
+        command = [
+            *("nsenter", f"--net=/run/netns/{self.name}", sys.executable, PROGRAM),
+            *("--tls", f"{self.address}:{PORT}", "--certificates", own),
+        ]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "SANDBOX_INSTANCE": instance,
+            "SANDBOX_SUBNETS": SUBNETS,
+            "SANDBOX_BIND_ADDRESS": self.address,
+            "ENGINE_SOCKET": self.socket.removeprefix("unix://"),
+        }
+        with (self.root / "proxy.log").open("ab") as log:
+            self.proxy = subprocess.Popen(command, env=environment, stderr=log)
 
     def responds(self) -> bool:
         assert self.process
@@ -75,9 +96,10 @@ class RemoteEngine:
         return False
 
     def stop(self) -> None:
-        if self.process:
-            self.process.terminate()
-            self.process.wait(60)
+        for process in (self.proxy, self.process):
+            if process:
+                process.terminate()
+                process.wait(60)
 
     def pull_cable(self) -> None:
         run(f"ip link set {self.name}h down")
@@ -115,9 +137,9 @@ def running_engines(image: str, count: int = 3) -> Iterator[list[RemoteEngine]]:
         run(f"ip address add 10.207.{third}.254/24 dev {bridge}")
         run(f"ip link set {bridge} up")
         addresses = [f"10.207.{third}.{number}" for number in range(1, count + 1)]
+        authority = Authority.open(root / "ca", "only for these tests")
         certificates = root / "certificates"
-        certificates.mkdir()
-        write_certificate(certificates, *addresses)
+        authority.issue_for_client(certificates, PORTAL)
         engines = []
         for number, address in enumerate(addresses, 1):
             name = f"{own}n{number}"
@@ -128,6 +150,7 @@ def running_engines(image: str, count: int = 3) -> Iterator[list[RemoteEngine]]:
             engines.append(engine)
         for engine in engines:
             wait_for(engine.responds, "the engine responds", 60, 0.05)
+            engine.start_proxy(authority)
         exported = b"".join(APIClient().get_image(image))
         for engine in engines:
             APIClient(engine.socket).load_image(exported)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import ssl
+from datetime import timedelta
 from io import StringIO
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from sandboxes.models import AuditEntry, Engine, Sandbox
+from sandboxes.preparation import engine_certificates
+from sandboxes.preparation.engine_certificates import PORTAL, Authority
 from sandboxes.runtime import Capabilities, EngineUnreachable, get_runtime
-from sandboxes.runtime.host_resources import HostResources
+from sandboxes.runtime.host_resources import HostResources, ProxyPolicy
 from tests.helpers.scenarios import launch, reload, request
 
 pytestmark = pytest.mark.django_db
@@ -26,11 +30,15 @@ NORTH = {
 }
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.open(tmp_path_factory.mktemp("ca"), "only for these tests")
+
+
 @pytest.fixture(autouse=True)
-def _certificates(tmp_path: Path, settings) -> None:
+def _certificates(tmp_path: Path, authority: Authority, settings) -> None:
     settings.SANDBOX_ENGINE_CERTIFICATES = tmp_path
-    for name in ("ca", "cert", "key"):
-        (tmp_path / f"{name}.pem").touch()
+    authority.issue_for_client(tmp_path, PORTAL)
 
 
 def engine(*arguments: str, **options: Any) -> str:
@@ -58,8 +66,15 @@ def answer(monkeypatch: pytest.MonkeyPatch, **facts: Any) -> None:
     monkeypatch.setattr(kind, "capabilities", lambda _: found)
 
 
+def policy(**changes: Any) -> ProxyPolicy:
+    """Return what the socket proxy of an engine that can be used says."""
+    values = {"publish_address": "192.0.2.9", "has_address": True}
+    values |= {"subnets": IPv4Network("10.0.0.0/8"), "ports": range(1024, 65_536)}
+    return ProxyPolicy(**values | changes)
+
+
 def test_an_engine_that_passes_the_checks_gets_sandboxes(alice, engines, monkeypatch):
-    answer(monkeypatch)
+    answer(monkeypatch, proxy_policy=policy())
     assert "north: added (docker 28, 8,000 MB" in add()
 
     north = Engine.objects.get(name="north")
@@ -97,8 +112,11 @@ def test_wrong_values_are_refused_with_the_field(engines, monkeypatch, changes, 
         ({"engine_id": "E"}, "This is the engine east"),
         ({"architecture": "x86_64"}, "Its machine is x86_64, and that of east is arm"),
         ({"resources": HostResources(subnets_taken=4)}, "overlap with SANDBOX_SUBNETS"),
+        ({"proxy_policy": policy(publish_address="192.0.2.8")}, "ports on 192.0.2.8, not on 192"),
+        ({"proxy_policy": policy(has_address=False)}, "doesn't have the address 192.0.2.9"),
+        ({"proxy_policy": policy(subnets=IPv4Network("10.99.0.0/16"))}, "other subnets or ports"),
+        ({"proxy_policy": policy(ports=range(20_000, 21_000))}, "other subnets or ports"),
     ],
-    ids=["same engine", "architecture", "subnets"],
 )
 def test_an_engine_that_cannot_run_sandboxes_is_refused(engines, monkeypatch, facts, reason):
     Engine.objects.get(name="east").store(engine_id="E", architecture="arm")
@@ -112,9 +130,12 @@ def test_an_engine_that_cannot_run_sandboxes_is_refused(engines, monkeypatch, fa
     [
         (OSError("refused"), "No engine answers there"),
         (ssl.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED]"), "isn't one of the CA"),
+        (ssl.SSLError("CERTIFICATE_VERIFY_FAILED: certificate has expired"), "has expired. Renew"),
+        (ssl.SSLError("CERTIFICATE_VERIFY_FAILED: IP address mismatch"), "isn't for this address"),
+        (ssl.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version"), "doesn't use TLS"),
         (ssl.SSLError("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert"), "rejects the"),
+        (OSError("Connection reset by peer"), "The engine ends the connection"),
     ],
-    ids=["nothing", "other CA", "rejected"],
 )
 def test_the_cause_of_a_failed_connection_is_named(engines, monkeypatch, cause, reason):
     def fail(_: object) -> None:
@@ -130,6 +151,21 @@ def test_the_cause_of_a_failed_connection_is_named(engines, monkeypatch, cause, 
 def test_without_certificates_no_engine_is_reached_by_tcp(engines, tmp_path):
     shutil.rmtree(tmp_path)
     with pytest.raises(CommandError, match=r"TLS needs ca\.pem, cert\.pem, key\.pem in"):
+        add()
+
+
+def test_a_certificate_of_the_portal_that_no_engine_accepts_is_named(
+    engines, authority, settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(engine_certificates, "BACKDATED_BY", timedelta(days=2))
+    authority.issue_for_client(tmp_path, PORTAL, days=-1)
+    with pytest.raises(CommandError, match=r"certificate expired on .* --portal"):
+        add()
+    authority.issue_for_client(tmp_path, PORTAL)
+    other = Authority.open(tmp_path / "other", "only for these tests")
+    (tmp_path / "ca.pem").write_bytes((tmp_path / "other/ca.pem").read_bytes())
+    assert other.certificate != authority.certificate
+    with pytest.raises(CommandError, match=r"isn't one of the authority in ca\.pem"):
         add()
 
 

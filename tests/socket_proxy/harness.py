@@ -9,7 +9,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -64,15 +64,21 @@ def listens(path: Path) -> bool:
 def running_proxy(path: Path, **environment: str) -> Iterator[Path]:
     """Run the proxy with these environment variables; yield the path of its log."""
     log = path.with_suffix(".log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, PROGRAM, path],
-            env={"PATH": os.environ["PATH"]} | environment,
-            stderr=output,
-        )
-    try:
+    with running_program([sys.executable, PROGRAM, path], log, environment):
         wait_for(lambda: listens(path), "the proxy listens")
         yield log
+
+
+@contextmanager
+def running_program(
+    command: Sequence[str | Path], log: Path, environment: Mapping[str, str]
+) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env={"PATH": os.environ["PATH"]} | environment, stderr=output
+        )
+    try:
+        yield
     finally:
         process.terminate()
         process.wait()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from cryptography import x509
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.tls import TLSConfig
@@ -116,6 +121,26 @@ class EngineClient:
     def is_local(self) -> bool:
         """Return whether the engine runs on this machine, so that kernel counters can be read."""
         return not self.url or self.url.startswith("unix://")
+
+    def certificate_expiry(self) -> datetime | None:
+        """Return when the first of the engine's and the portal's certificates ends.
+
+        Return None for connections without TLS on both sides. Raises EngineUnreachable.
+        """
+        if not self.certificates or self.is_local:
+            return None
+        where, files = urlsplit(self.url), self.certificates
+        with self.calling("present its certificate"):
+            context = ssl.create_default_context(cafile=files / "ca.pem")
+            context.load_cert_chain(files / "cert.pem", files / "key.pem")
+            with (
+                socket.create_connection((where.hostname, where.port), self.timeout) as plain,
+                context.wrap_socket(plain, server_hostname=where.hostname) as encrypted,
+            ):
+                presented = (encrypted.getpeercert() or {})["notAfter"]
+            own = x509.load_pem_x509_certificate((files / "cert.pem").read_bytes())
+        engines = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(presented)), UTC)
+        return min(engines, own.not_valid_after_utc)
 
     def client(self, timeout_factor: int = 1) -> APIClient:
         """Return the client of this process, with `timeout_factor` times the time limit.

@@ -3,7 +3,7 @@
 Measuring shared volumes takes a fourth one where their files can't be read from here.
 
 Only details that the lists lack take single calls: why a container stopped, which is exceptional,
-and traffic if the engine runs on another machine.
+and traffic if the engine runs on another machine without a socket proxy.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from sandboxes.runtime.docker.client import (
 from sandboxes.runtime.docker.measurements.kernel_counters import (
     MB,
     bridge_bytes,
+    proxied_bytes,
     stats_network_bytes,
 )
 from sandboxes.runtime.docker.measurements.writable_layers import WritableLayers
@@ -100,6 +101,13 @@ class EngineObjects:
         options = [row.get("Options") or {} for row in self.networks]
         return next((name for one in options if (name := one.get(BRIDGE_OPTION))), "")
 
+    @property
+    def bridge_bytes(self) -> NetworkBytes | None:
+        """Traffic of its bridge, from the kernel or else the socket proxy; None if unknown."""
+        return bridge_bytes(self.bridge) or next(
+            filter(None, map(proxied_bytes, self.networks)), None
+        )
+
 
 @dataclass(frozen=True)
 class Observer:
@@ -131,7 +139,7 @@ class Observer:
         if sizes and not local:
             disk_mb = self._sizes_by_engine(found)
         exits = self._exits(found.values())
-        bridges = {name: bridge_bytes(one.bridge) for name, one in found.items()}
+        bridges = {name: one.bridge_bytes for name, one in found.items()}
         traffic_by_sandbox = self._traffic(found, bridges)
         services = {name: self._services(one, exits) for name, one in found.items()}
         return {
@@ -238,18 +246,25 @@ class Observer:
         return traffic.activity_bytes if traffic else None
 
     def traffic(self, sandbox_ids: Iterable[str]) -> dict[str, int]:
-        """Return the traffic of these sandboxes from the engine's statistics.
+        """Return the traffic of these sandboxes, as the socket proxy or the engine measures it.
 
         Raises EngineUnreachable.
         """
         found = {name: EngineObjects() for name in sandbox_ids}
         if not found:
             return {}
+        with self.engine.calling("list the networks") as client:
+            for row in client.networks(filters=self.names.filters()):
+                if one := found.get(label(row, SANDBOX)):
+                    one.networks.append(row)
+        bridges = {name: one.bridge_bytes for name, one in found.items()}
+        if all(bridges.values()):
+            return self._traffic(found, bridges)
         with self.engine.calling("list the containers") as client:
             for row in client.containers(filters=self.names.filters()):
                 if one := found.get(label(row, SANDBOX)):
                     one.containers.append(row)
-        return self._traffic(found, {})
+        return self._traffic(found, bridges)
 
     def _traffic(
         self, found: dict[str, EngineObjects], bridges: Mapping[str, NetworkBytes | None]

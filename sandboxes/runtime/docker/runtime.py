@@ -55,6 +55,7 @@ from sandboxes.runtime.docker.readiness import ReadinessProbe, Timer
 from sandboxes.runtime.docker.volumes import SharedVolumes
 from sandboxes.runtime.host_resources import (
     HostResources,
+    ProxyPolicy,
     available_memory,
     disk_space,
     from_socket_proxy,
@@ -197,6 +198,8 @@ class DockerRuntime:
             resources=self._host_resources(info),
             engine_id=info.get("ID", ""),
             architecture=info.get("Architecture", ""),
+            proxy_policy=ProxyPolicy.of(info.get("Host") or {}),
+            certificate_expires_at=self._engine.certificate_expiry(),
         )
 
     def _host_resources(self, info: Mapping[str, Any]) -> HostResources:

@@ -1,18 +1,24 @@
-"""Engines on other machines, over TLS on both sides: the contract in short, and a pulled cable."""
+"""Engines on other machines, behind the socket proxy over TLS: the contract, and a pulled cable."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
-from sandboxes.runtime import EngineUnreachable, call_engines
+from sandboxes.runtime import EngineUnreachable, SandboxFacts, call_engines
 from sandboxes.runtime.docker import DockerRuntime
+from sandboxes.runtime.docker.client import IsolatedClient
 from tests.harness.certificate import write_certificate
-from tests.harness.remote_engines import RemoteEngine
+from tests.harness.remote_engines import INSTANCE, RemoteEngine
 from tests.harness.runtimes import SUBNETS, TIME_LIMIT, fetch_page, ignore_step, new_spec
+from tests.helpers.wait import wait_for
+
+ARP_BYTES = 100
 
 pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.slow]
 
@@ -21,7 +27,25 @@ def runtime_of(engine: RemoteEngine, certificates: Path | None = None) -> Docker
     where = engine.connection
     if certificates:
         where = replace(where, certificates=certificates)
-    return DockerRuntime("tests-remote", SUBNETS, connection=where, timeout=2)
+    return DockerRuntime(INSTANCE, SUBNETS, connection=where, timeout=2)
+
+
+@contextmanager
+def counted_calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Yield the paths of the engine calls in this block."""
+    calls, send = [], IsolatedClient.send
+
+    def counting(client: IsolatedClient, request: object, **options: object) -> object:
+        calls.append(request.path_url)
+        return send(client, request, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IsolatedClient, "send", counting)
+        yield calls
+
+
+def activity(runtime: DockerRuntime, sandbox_id: str) -> int:
+    return runtime.observe()[sandbox_id].traffic_bytes or 0
 
 
 def test_a_sandbox_runs_on_each_of_three_engines_and_survives_a_pulled_cable(
@@ -50,9 +74,40 @@ def test_a_sandbox_runs_on_each_of_three_engines_and_survives_a_pulled_cable(
     last.plug_cable()
     for name, runtime in runtimes.items():
         assert list(runtime.observe(sizes=True)) == [specs[name].id]
-        assert runtime.usage([specs[name].id])
         runtime.destroy(specs[name].id)
         assert runtime.observe() == {}
+
+
+def test_idle_detection_is_exact_with_a_constant_number_of_calls(
+    remote_engines: list[RemoteEngine], tiny_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = remote_engines[0]
+    runtime, specs = runtime_of(engine), [new_spec(tiny_image) for _ in range(2)]
+    numbers, facts = [], dict[str, SandboxFacts]()
+    for spec in specs:
+        facts[spec.id] = runtime.create(spec, ignore_step, TIME_LIMIT)
+        with counted_calls(monkeypatch) as calls:
+            observed = runtime.observe()
+            runtime.probe(observed.values(), {spec.id: spec.ready}, 2)
+            usage = runtime.usage(list(observed))
+        numbers.append(len(calls))
+    assert numbers[0] == numbers[1] <= 6, calls
+    assert all(one.memory_mb > 0 and one.cpu_seconds > 0 for one in usage.values())
+
+    used, idle = (spec.id for spec in specs)
+    before = {name: activity(runtime, name) for name in (used, idle)}
+    fetch_page(facts[used])
+    wait_for(lambda: activity(runtime, used) > before[used], "the request is counted")
+    # Traffic among services doesn't pass between the machine and the bridge, but for ARP.
+    assert runtime.execute(idle, "store", ["wget", "-qO-", "http://web:8080/ok"], 5)[0] == 0
+    assert activity(runtime, idle) - before[idle] < ARP_BYTES
+
+    found = runtime.capabilities()
+    assert found.engine_id
+    assert found.resources.memory_available_mb
+    assert found.resources.disk_free_mb
+    for spec in specs:
+        runtime.destroy(spec.id)
 
 
 def test_a_certificate_of_another_authority_is_rejected(

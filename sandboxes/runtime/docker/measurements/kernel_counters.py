@@ -1,13 +1,15 @@
 """Kernel counters of a sandbox's resource usage, for an engine on this machine.
 
-Reading the kernel's files takes microseconds. The engine's statistics, used for a remote engine,
-take one call per container. A sweep reads thousands of files, so paths are plain text here: `Path`
+Reading the kernel's files takes microseconds. The socket proxy of a remote engine reads them there,
+and adds them to the engine's lists. Without it, the engine's statistics take one call per
+container. A sweep reads thousands of files, so paths are plain text here: `Path`
 would take as long as the kernel.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +46,13 @@ def bridge_bytes(bridge: str) -> NetworkBytes | None:
         return None
 
 
+def proxied_bytes(network: Mapping[str, Any]) -> NetworkBytes | None:
+    """Return the same of a network from the engine's list, as a socket proxy counts it."""
+    if traffic := network.get("Traffic"):
+        return NetworkBytes(int(traffic["ReceivedBytes"]), int(traffic["SentBytes"]))
+    return None
+
+
 def stats_network_bytes(stats: dict[str, Any]) -> NetworkBytes:
     """Return a container's bytes from the engine's statistics, including traffic among services."""
     networks = (stats.get("networks") or {}).values()
@@ -63,6 +72,13 @@ def cgroup_usage(container_id: str) -> CpuMemory | None:
             return _usage(name)
         except OSError:
             continue
+    return None
+
+
+def proxied_usage(container: Mapping[str, Any]) -> CpuMemory | None:
+    """Return the same of a container from the engine's list, as a socket proxy reads it."""
+    if usage := container.get("Usage"):
+        return CpuMemory(float(usage["MemoryMB"]), float(usage["CPUSeconds"]))
     return None
 
 

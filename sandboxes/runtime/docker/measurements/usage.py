@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,8 @@ from sandboxes.runtime.docker.measurements.kernel_counters import (
     CpuMemory,
     bridge_bytes,
     cgroup_usage,
+    proxied_bytes,
+    proxied_usage,
     stats_network_bytes,
     stats_usage,
 )
@@ -31,7 +33,8 @@ from sandboxes.runtime.docker.names import SANDBOX, Names, label
 class UsageReader:
     """Reads usage with one call for the list of containers, and from the kernel.
 
-    For an engine on another machine, it reads the engine's statistics instead.
+    For an engine on another machine, two lists of its socket proxy have all that is needed; without
+    the proxy, it reads the engine's statistics, container by container.
     """
 
     engine: EngineClient
@@ -39,20 +42,35 @@ class UsageReader:
 
     def read(self, sandbox_ids: Sequence[str]) -> dict[str, Usage]:
         """Return the usage of the sandboxes that are running. Raises EngineUnreachable."""
-        wanted, running = set(sandbox_ids), defaultdict(list)
+        wanted, running = set(sandbox_ids), defaultdict[str, list[dict[str, Any]]](list)
         with self.engine.calling("list the containers") as client:
             for row in client.containers(filters=self.names.filters()):
                 if label(row, SANDBOX) in wanted:
-                    running[label(row, SANDBOX)].append(row["Id"])
-        ids = [container_id for group in running.values() for container_id in group]
-        local = {i: (usage, NetworkBytes(0, 0)) for i in ids if (usage := cgroup_usage(i))}
-        remote = [i for i in ids if i not in local]
-        asked = run_parallel([partial(self._ask, i) for i in remote], CONNECTION_POOL_SIZE)
-        measured = local | dict(zip(remote, asked, strict=True))
+                    running[label(row, SANDBOX)].append(row)
+        rows = [row for group in running.values() for row in group]
+        read = {
+            row["Id"]: (usage, NetworkBytes(0, 0))
+            for row in rows
+            if (usage := cgroup_usage(row["Id"]) or proxied_usage(row))
+        }
+        others = [row["Id"] for row in rows if row["Id"] not in read]
+        asked = run_parallel([partial(self._ask, i) for i in others], CONNECTION_POOL_SIZE)
+        measured = read | dict(zip(others, asked, strict=True))
+        bridges = self._bridges(running)
         return {
-            name: self._sum(name, [m for i in group if (m := measured[i])])
+            name: _sum([m for row in group if (m := measured[row["Id"]])], bridges[name])
             for name, group in running.items()
         }
+
+    def _bridges(self, sandbox_ids: Iterable[str]) -> dict[str, NetworkBytes | None]:
+        """Return the traffic of each sandbox, from the kernel or else the socket proxy."""
+        found = {name: bridge_bytes(self.names.bridge(name)) for name in sandbox_ids}
+        if all(found.values()):
+            return found
+        with self.engine.calling("list the networks") as client:
+            rows = client.networks(filters=self.names.filters())
+        proxied = {label(row, SANDBOX): proxied_bytes(row) for row in rows}
+        return {name: traffic or proxied.get(name) for name, traffic in found.items()}
 
     def _ask(self, container_id: str) -> tuple[CpuMemory, NetworkBytes] | None:
         """Return a container's usage from the engine; None if it has ended since."""
@@ -65,12 +83,12 @@ class UsageReader:
                 raise
         return stats_usage(stats), stats_network_bytes(stats)
 
-    def _sum(self, sandbox_id: str, measured: list[tuple[CpuMemory, NetworkBytes]]) -> Usage:
-        host_traffic = bridge_bytes(self.names.bridge(sandbox_id))
-        measurements = [host_traffic] if host_traffic else [traffic for _, traffic in measured]
-        return Usage(
-            memory_mb=sum(usage.memory_mb for usage, _ in measured),
-            cpu_seconds=sum(usage.cpu_seconds for usage, _ in measured),
-            received_bytes=sum(traffic.received for traffic in measurements),
-            sent_bytes=sum(traffic.sent for traffic in measurements),
-        )
+
+def _sum(measured: Sequence[tuple[CpuMemory, NetworkBytes]], bridge: NetworkBytes | None) -> Usage:
+    measurements = [bridge] if bridge else [traffic for _, traffic in measured]
+    return Usage(
+        memory_mb=sum(usage.memory_mb for usage, _ in measured),
+        cpu_seconds=sum(usage.cpu_seconds for usage, _ in measured),
+        received_bytes=sum(traffic.received for traffic in measurements),
+        sent_bytes=sum(traffic.sent for traffic in measurements),
+    )
