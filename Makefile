@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-gallery test-isolation probe fuzz audit lint lock screenshots reference corpus clean test-install
+.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-gallery test-isolation probe fuzz audit lint lock screenshots reference corpus clean test-install test-vm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ test-gallery: ## Launch, use, reset, expire and destroy every stack of docs/exam
 
 test-install: ## Install the portal on a bare Debian, use, upgrade and roll it back (needs root; ARGS: passed to pytest)
 	@bash deploy/test_install.sh $(ARGS)
+
+test-vm: ## Install the portal on virtual machines with Debian 13 and systemd; writes docs/reliability.md (ARGS: a part)
+	@bash deploy/test_vm.sh $(ARGS)
 
 bench: ## Measure launches, pages, memory, and sweeps; writes docs/performance.md (QUICK=1: shorter run)
 	@bash deploy/bench.sh $(if $(QUICK),--quick) $(ARGS)

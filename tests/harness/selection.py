@@ -16,7 +16,7 @@ import pytest
 
 SLOW = {"engine", "browser"}
 """Markers that imply `slow`."""
-LEFT_OUT = ("tools", "exhaustive", "installation")
+LEFT_OUT = ("tools", "exhaustive", "installation", "virtual_machine")
 """Markers of tests that run only if asked for."""
 
 

@@ -1,7 +1,7 @@
-"""A bare Debian machine, to install the portal on: a root directory in namespaces of its own.
+"""Machines to install the portal on, and a bare Debian in namespaces of its own.
 
-It has its own processes, mounts, host name, network and Docker Engine, and no systemd. Only the
-kernel, and the control groups' hierarchy, are this machine's.
+The latter has its own processes, mounts, host name, network and Docker Engine, and no systemd. Only
+the kernel, and the control groups' hierarchy, are this machine's. `virtual_machine` has another.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,11 @@ from tests.helpers.wait import wait_for
 SUITE = "bookworm"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 HOSTS = ("portal.example.com", "sbx-check.sandboxes.example.net")
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
 BOOT = """
 set -e
 mount --make-rprivate /
@@ -63,16 +69,65 @@ exec sleep infinity
 """
 
 
-class Machine:
+class Machine(ABC):
+    """A machine on which tests run commands as root."""
+
+    address: str
+    """Where this machine reaches the other's ports."""
+    max_seconds = 600
+    """The bar for an installation with a sandbox that was used and destroyed."""
+    slowness = 1.0
+    """How many times as long as here the machine takes, about."""
+
+    @abstractmethod
+    def command(self, text: str) -> list[str]:
+        """Return a command of this machine that lets the other's shell run a text as root."""
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        check: bool = True,
+        seconds: float = 900,
+        text_input: str = "",
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the machine's root, with the environment of a login."""
+        text = command if isinstance(command, str) else shlex.join(command)
+        done = subprocess.run(
+            self.command(f"cd /root && {text}"),
+            env=ENVIRONMENT,
+            input=text_input,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{text}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def read_text(self, path: str) -> str:
+        return self.run(["cat", path]).stdout
+
+    def link_target(self, path: str) -> str:
+        return self.run(["readlink", path]).stdout.strip()
+
+    def copy_tree(self, source: Path, target: str) -> None:
+        """Copy what is in a directory of this machine to a directory of the other."""
+        archive = subprocess.run(
+            ["tar", "-C", str(source), "-cf", "-", "."], check=True, capture_output=True
+        ).stdout
+        receive = f"mkdir -p {target} && tar -C {target} -xf -"
+        subprocess.run(self.command(receive), env=ENVIRONMENT, input=archive, check=True)
+
+
+class BareMachine(Machine):
     """A machine whose first process is `sleep`; it ends with that process."""
 
     def __init__(self, root: Path, number: int) -> None:
         self.root, self.number = root, number
+        self.address = f"10.205.{self.number}.2"
         self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        return f"10.205.{self.number}.2"
 
     @property
     def _link(self) -> str:
@@ -139,62 +194,35 @@ class Machine:
         self.process.wait(timeout=30)
         subprocess.run(["ip", "link", "delete", self._link], check=False, stderr=subprocess.DEVNULL)
 
-    def run(
-        self,
-        command: str | Sequence[str],
-        *,
-        check: bool = True,
-        seconds: float = 900,
-        text_input: str = "",
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command as the machine's root, with the environment of a login."""
-        text = command if isinstance(command, str) else shlex.join(command)
-        environment = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": "/root",
-            "LANG": "C.UTF-8",
-        }
-        done = subprocess.run(
-            [
-                "nsenter",
-                "-t",
-                str(self._first_pid()),
-                "-m",
-                "-p",
-                "-u",
-                "-i",
-                "-n",
-                "/bin/bash",
-                "-c",
-                f"cd /root && {text}",
-            ],
-            env=environment,
-            input=text_input,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-        if check and done.returncode:
-            raise AssertionError(f"{text}: {done.returncode}\n{done.stdout}\n{done.stderr}")
-        return done
+    def command(self, text: str) -> list[str]:
+        namespaces = ["-m", "-p", "-u", "-i", "-n"]
+        return ["nsenter", "-t", str(self._first_pid()), *namespaces, "/bin/bash", "-c", text]
 
 
 def bare_debian(archive: Path) -> None:
     """Make an archive of a bare Debian: essential packages and apt."""
-    if not archive.exists():
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", SUITE, str(archive)]
-        subprocess.run(command, check=True)
+    bootstrap(archive, SUITE)
+
+
+def bootstrap(archive: Path, suite: str, *packages: str) -> None:
+    """Make an archive of a minimal Debian with packages, unless there is one."""
+    if archive.exists():
+        return
+    unfinished = archive.with_stem(f"{archive.stem}-unfinished")
+    included = [f"--include={','.join(packages)}"] if packages else []
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", *included, suite, str(unfinished)]
+    subprocess.run(command, check=True)
+    unfinished.replace(archive)
 
 
 @contextmanager
-def bare_machine(directory: Path, archive: Path, number: int = 0) -> Iterator[Machine]:
+def bare_machine(directory: Path, archive: Path, number: int = 0) -> Iterator[BareMachine]:
     """Start a bare Debian machine; remove it at the end."""
     number = number or random.randrange(1, 250)
     root = directory / "root"
     if not root.exists():
         unpack(archive, root)
-    machine = Machine(root, number)
+    machine = BareMachine(root, number)
     machine.start()
     try:
         yield machine
@@ -208,7 +236,11 @@ def unpack(archive: Path, root: Path) -> None:
     subprocess.run(["tar", "-C", str(root), "-xpf", str(archive)], check=True)
     # No DNS server knows these names, which the doctor tries.
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost {' '.join(HOSTS)}\n")
-    # The network of tests may have an authority of its own.
+    trust_authorities(root)
+
+
+def trust_authorities(root: Path) -> None:
+    """Let pip trust this machine's authorities: the network of tests may have its own."""
     (root / "etc/tests").mkdir()
     shutil.copy(AUTHORITIES, root / "etc/tests/authorities.pem")
     (root / "etc/pip.conf").write_text("[global]\ncert = /etc/tests/authorities.pem\n")

@@ -75,16 +75,17 @@ def test_a_bare_machine_has_a_portal_behind_tls_within_ten_minutes(
 ) -> None:
     with bare_machine(tmp_path, bare_debian) as machine:
         copy_source(machine)
-        tls = machine.root / "root/tls"
+        tls = tmp_path / "tls"
         development_ca.write(tls, DOMAIN, [PORTAL])
         for name in ("portal", "sandboxes"):
             (tls / f"{name}.pem").write_bytes((tls / "certificate.pem").read_bytes())
             (tls / f"{name}.key").write_bytes((tls / "key.pem").read_bytes())
+        machine.copy_tree(tls, "/root/tls")
         started = time.monotonic()
         follow(machine)
         machine.run("sandbox-portal manage create_demo_accounts")
-        accounts = machine.root / "var/lib/sandbox-portal/demo-accounts.json"
-        account = json.loads(accounts.read_text())["developer"]
+        accounts = machine.read_text("/var/lib/sandbox-portal/demo-accounts.json")
+        account = json.loads(accounts)["developer"]
         use_a_sandbox(Visitor(machine.address, tls / "ca.pem", account))
         seconds = time.monotonic() - started
     with capsys.disabled():

@@ -70,6 +70,13 @@ class Visitor:
         assert signed_in.headers["location"] == "/", signed_in.text
         return browser
 
+    def is_answered(self) -> bool:
+        """Return whether the portal answers a request for the account's sandboxes."""
+        try:
+            return self.api.get("/sandboxes").is_success
+        except httpx2.TransportError:
+            return False
+
     def launch(self) -> dict[str, Any]:
         """Launch a sandbox and return it once it is running."""
         answer = self.api.post("/sandboxes", json={}, headers={"Prefer": "wait=60"})
