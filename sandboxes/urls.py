@@ -72,6 +72,7 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/touch/", sandbox.touch, name="touch"),
     path("sandboxes/<str:public_id>/retry-funding/", sandbox.retry_funding, name="retry-funding"),
     path("sandboxes/<str:public_id>/rename/", sandbox.rename, name="rename"),
+    path("sandboxes/<str:public_id>/replace/", sandbox.replace_unreachable, name="replace"),
     path("sandboxes/<str:public_id>/reset/", sandbox.reset, name="reset"),
     path("sandboxes/<str:public_id>/destroy/", sandbox.destroy, name="destroy"),
     path("invitations/<str:signed>/", accounts.invitation, name="invitation"),

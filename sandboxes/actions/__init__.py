@@ -29,6 +29,7 @@ from sandboxes.actions.manage import (
     retry_funding,
     touch,
 )
+from sandboxes.actions.replace import replace
 
 __all__ = [
     "MAX_IDEMPOTENCY_KEY_LENGTH",
@@ -45,6 +46,7 @@ __all__ = [
     "read_credentials",
     "record_heartbeat",
     "rename",
+    "replace",
     "reset",
     "retry_funding",
     "touch",

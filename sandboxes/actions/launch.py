@@ -24,10 +24,12 @@ from sandboxes.lib.exceptions import (
     IdempotencyKeyReused,
     QuotaExceeded,
     RateLimited,
+    StateConflict,
     Unavailable,
     ValidationFailed,
 )
 from sandboxes.models import (
+    EndReason,
     IdempotencyKey,
     LaunchLock,
     Maintenance,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MIN_HEARTBEAT_SECONDS, MAX_HEARTBEAT_SECONDS = 30, 3600
 SHORTAGE_RETRY_DELAY = timedelta(minutes=5)
+NOT_REPLACEABLE = "Only a running sandbox whose machine has been away for a while can be replaced."
 NO_ENGINE = "No machine takes new sandboxes now. Try again in a few minutes."
 
 
@@ -64,6 +67,8 @@ class LaunchRequest:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     heartbeat_seconds: int | None = None
     """If set, the sandbox ends when its client has sent no heartbeat for this time."""
+    replaces: str = ""
+    """The id of an unreachable sandbox in whose place it comes. Rate limits don't apply then."""
 
     @property
     def blueprint_name(self) -> str:
@@ -77,6 +82,8 @@ class LaunchRequest:
             parts += [self.parameters, self.metadata]
         if self.heartbeat_seconds is not None:
             parts += [{"heartbeat_seconds": self.heartbeat_seconds}]
+        if self.replaces:
+            parts += [{"replaces": self.replaces}]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -194,7 +201,8 @@ def launch_sandbox(
     If the idempotency key was used before, return the sandbox of that launch and False. A caller
     that has read the user's limits passes them as `own`.
 
-    Raises ValidationFailed, IdempotencyKeyReused, QuotaExceeded, RateLimited, Unavailable.
+    Raises ValidationFailed, IdempotencyKeyReused, QuotaExceeded, RateLimited, Unavailable, and
+    StateConflict if the sandbox to replace is reachable.
     """
     if len(idempotency_key) > MAX_IDEMPOTENCY_KEY_LENGTH or not idempotency_key.isprintable():
         raise ValidationFailed(
@@ -204,10 +212,15 @@ def launch_sandbox(
         LaunchLock.acquire()
         if idempotency_key and (earlier := _replay(user, idempotency_key, request)):
             return earlier, False
+        if request.replaces:
+            _give_up(user, request.replaces)
         # Read under the lock: a launch that waited for it must not miss maintenance mode.
         status, rows = PortalStatus.read(), limits.active_and_recent(user)
         blueprint = blueprints.available().get(request.blueprint_name)
-        if blocker := _portal_blocker(status, blueprint) or limits.rate_limit_blocker(user, rows):
+        blocker: Unavailable | RateLimited | None = _portal_blocker(status, blueprint)
+        if not request.replaces:
+            blocker = blocker or limits.rate_limit_blocker(user, rows)
+        if blocker:
             raise blocker
         active = [row for row in rows if row.is_active]
         sandbox = _claim_or_create(user, request, own or limits.get_limits(user), active, status)
@@ -227,6 +240,17 @@ def launch_sandbox(
             if sandbox.funding:
                 queue.enqueue(worker_tasks.fund, sandbox.public_id)
     return sandbox, True
+
+
+def _give_up(user: User, public_id: str) -> None:
+    """End an unreachable sandbox at once. Its objects are removed when its engine is back."""
+    row = Sandbox.objects.select_for_update().get(public_id=public_id, owner=user)
+    if not row.is_replaceable:
+        raise StateConflict(NOT_REPLACEABLE)
+    lifecycle.begin_destroy(
+        row, EndReason.LOST, "Replaced because its machine was away.", actor=user
+    )
+    lifecycle.mark_destroyed(row)
 
 
 def _replay(user: User, key: str, request: LaunchRequest) -> Sandbox | None:

@@ -13,6 +13,7 @@ from ninja.responses import Status
 from sandboxes import actions
 from sandboxes.api import request_schemas
 from sandboxes.api.auth import LAUNCH, ApiRequest
+from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.sandboxes import router
 from sandboxes.lib.concurrency import ConcurrencyLimit
@@ -70,7 +71,35 @@ def launch_sandbox(
         body.metadata or {},
         body.heartbeat_seconds,
     )
-    sandbox, is_new = actions.launch_sandbox(request.auth, launch, idempotency_key)
+    launched = actions.launch_sandbox(request.auth, launch, idempotency_key)
+    return _respond(request, response, *launched, prefer)
+
+
+@router.post(
+    "/sandboxes/{sandbox_id}/replace",
+    auth=LAUNCH,
+    response=responses(201, schemas.Sandbox, 404, 409, 422),
+)
+def replace_sandbox(
+    request: ApiRequest,
+    response: HttpResponse,
+    sandbox_id: str,
+    idempotency_key: IdempotencyKey = "",
+    prefer: Prefer = "",
+) -> Status[schemas.Sandbox]:
+    """Replace a sandbox with `unreachable_since` by a new one with the same options.
+
+    The old one ends as `lost`. Responds like a launch; without the data of the old one.
+    """
+    sandbox = get_owned_sandbox(request, sandbox_id)
+    launched = actions.replace(sandbox, request.auth, idempotency_key)
+    return _respond(request, response, *launched, prefer)
+
+
+def _respond(
+    request: ApiRequest, response: HttpResponse, sandbox: Sandbox, is_new: bool, prefer: str
+) -> Status[schemas.Sandbox]:
+    """Return the launched sandbox, after the wait that the client prefers."""
     if not is_new:
         response["Idempotent-Replayed"] = "true"
     if (seconds := parse_prefer_wait(prefer)) and wait_until_launched(sandbox, seconds):

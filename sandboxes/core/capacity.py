@@ -114,9 +114,13 @@ def total_capacity(fleet: Fleet) -> FreeCapacity:
     return _free_capacity(fleet, {})
 
 
-def free_capacity(fleet: Fleet) -> FreeCapacity:
-    """Return the capacity that requested sandboxes leave. The warm pool makes way for them."""
-    rows = Sandbox.objects.live().values("engine_id").order_by()
+def free_capacity(fleet: Fleet, moving: Sandbox | None = None) -> FreeCapacity:
+    """Return the capacity that requested sandboxes leave. The warm pool makes way for them.
+
+    A sandbox that is moving to another engine isn't counted.
+    """
+    live = Sandbox.objects.live().exclude(pk=moving.pk) if moving else Sandbox.objects.live()
+    rows = live.values("engine_id").order_by()
     found = rows.annotate(
         taken=Count("pk", filter=IS_REQUESTED),
         requested_mb=Sum("memory_mb", filter=IS_REQUESTED, default=0),

@@ -49,11 +49,12 @@ def new_event(
 def is_emailed(sandbox: Sandbox, kind: str, data: Mapping[str, Any]) -> bool:
     """Return whether the owner gets the event by email; its row is the queue entry.
 
-    These are operators' messages, and ends that operators decided on.
+    These are operators' messages, ends that operators decided on, and that a sandbox can be
+    replaced because its engine is away.
     """
     if sandbox.owner_id is None:
         return False
-    return kind == EventKind.MESSAGE or (
+    return kind in (EventKind.MESSAGE, EventKind.UNREACHABLE) or (
         kind == EventKind.ENDING and data.get("reason") in OPERATOR_REASONS
     )
 

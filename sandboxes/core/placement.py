@@ -42,6 +42,13 @@ def candidates(blueprint: Blueprint, free: FreeCapacity) -> list[Engine]:
     return least_loaded_first(found, free)
 
 
+def another_engine(fleet: Fleet, sandbox: Sandbox, blueprint: Blueprint) -> Engine | None:
+    """Return the best engine for a sandbox whose own one doesn't answer; None without one."""
+    found = candidates(blueprint, capacity.free_capacity(fleet, moving=sandbox))
+    others = (one for one in found if one.name != sandbox.engine_name and not one.away_since)
+    return next(others, None)
+
+
 def least_loaded_first(engines: Iterable[Engine], free: FreeCapacity) -> list[Engine]:
     return sorted(
         engines,
@@ -55,5 +62,5 @@ def least_loaded_first(engines: Iterable[Engine], free: FreeCapacity) -> list[En
 
 def record_use(fleet: Fleet, sandbox: Sandbox) -> None:
     """Record that an engine got a sandbox; nothing depends on it with a single engine."""
-    if len(fleet.engines) > 1:
+    if not fleet.is_single:
         fleet.engine_of(sandbox).store(last_used_at=clock.now())

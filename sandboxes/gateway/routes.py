@@ -16,7 +16,7 @@ from sandboxes import blueprints
 from sandboxes.gateway import access, certificate, names
 from sandboxes.gateway.names import Protocol
 from sandboxes.models import ReservedPort, Sandbox, State
-from sandboxes.models.engine import DEFAULT_ENGINE
+from sandboxes.runtime import DEFAULT_ENGINE
 from sandboxes.runtime.probing import probe_host
 
 ROUTED_STATES = (State.PROVISIONING, State.POOLED, State.RUNNING)

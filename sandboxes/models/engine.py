@@ -11,12 +11,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 
 from sandboxes.lib import clock
-from sandboxes.runtime import Capabilities, EngineConnection
+from sandboxes.runtime import DEFAULT_ENGINE, Capabilities, EngineConnection
 
-DEFAULT_ENGINE = "default"
-"""Name of the engine that the environment describes (`DOCKER_HOST` and others)."""
 NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z"
 MAX_WEIGHT = 1000
+LARGEST_INTEGER = 2**31 - 1
 
 
 class EngineState(models.TextChoices):
@@ -138,13 +137,18 @@ class Engine(models.Model):
 
 def described_by(found: Capabilities) -> dict[str, Any]:
     """Return the values of the columns about what an engine says of itself."""
+    figures = {"memory_mb": found.memory_mb, **asdict(found.resources)}
     return {
         "version": f"{found.name} {found.version}"[:60],
         "engine_id": found.engine_id[:64],
         "architecture": found.architecture[:20],
         "certificate_expires_at": found.certificate_expires_at,
         "disk_quota_enforced": found.hard_disk_limit,
-        "memory_mb": found.memory_mb,
         "last_seen_at": clock.now(),
-        **asdict(found.resources),
+        **{name: _storable(value) for name, value in figures.items()},
     }
+
+
+def _storable(figure: int | None) -> int | None:
+    """Return the nearest value that the column has room for."""
+    return figure if figure is None else min(max(figure, 0), LARGEST_INTEGER)

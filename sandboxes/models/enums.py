@@ -92,6 +92,8 @@ class EventKind(models.TextChoices):
     MESSAGE = "message"
     REVIVED = "revived"
     UNHEALTHY = "unhealthy"
+    UNREACHABLE = "unreachable"
+    REACHABLE = "reachable"
     ENDING = "ending"
     REMOVAL_ASKED = "removal_asked"
     REMOVAL_DELAYED = "removal_delayed"

@@ -16,7 +16,7 @@ from sandboxes.encryption.fields import EncryptedJSONField
 from sandboxes.lib import clock
 from sandboxes.models.abstract.claims import ClaimQuerySet
 from sandboxes.models.blueprint_version import BlueprintVersion
-from sandboxes.models.engine import DEFAULT_ENGINE, Engine
+from sandboxes.models.engine import Engine
 from sandboxes.models.enums import (
     COUNTED_STATES,
     NON_TERMINAL,
@@ -27,6 +27,7 @@ from sandboxes.models.enums import (
     Funding,
     State,
 )
+from sandboxes.runtime import DEFAULT_ENGINE
 
 IS_REQUESTED = ~Q(from_pool=True, owner=None)
 """The condition that a user requested the sandbox, so that it isn't one of the pool."""
@@ -195,6 +196,8 @@ class Sandbox(models.Model):
         max_length=300, blank=True, default="", db_default="", editable=False
     )
     """What the last sweep found broken, as a sentence; empty if everything responds."""
+    unreachable_since = models.DateTimeField(null=True, editable=False)
+    """Since when its engine is away, once that is for long; its owner may then replace it."""
     repair_after = models.DateTimeField(null=True, editable=False)
     """Until then a sandbox that responds, but isn't ready, is left alone."""
     reset_requested_at = models.DateTimeField(null=True, editable=False)
@@ -302,6 +305,11 @@ class Sandbox(models.Model):
     def is_for_pool(self) -> bool:
         """Whether it belongs to the pool and has no owner yet."""
         return self.from_pool and self.owner_id is None and self.state in POOL_STATES
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether its engine has been away for so long that the owner may replace it."""
+        return self.state == State.RUNNING and self.unreachable_since is not None
 
     @property
     def has_ended(self) -> bool:

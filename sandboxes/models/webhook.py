@@ -34,6 +34,8 @@ class EventType(models.TextChoices):
     RUNNING = "sandbox.running", "a sandbox is ready"
     WARNING = "sandbox.warning", "a sandbox ends soon"
     EXTENDED = "sandbox.extended", "a sandbox was extended"
+    UNREACHABLE = "sandbox.unreachable", "a sandbox's machine is away"
+    REACHABLE = "sandbox.reachable", "a sandbox is back with its machine"
     ENDED = "sandbox.ended", "a sandbox ended"
     FAILED = "sandbox.failed", "a sandbox failed"
 

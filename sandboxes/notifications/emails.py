@@ -123,16 +123,20 @@ def _send_or_postpone(event: Event) -> datetime | None:
 
 
 def send_message(event: Event) -> None:
-    """Send what an operator tells the owner with this event. Raises OSError.
+    """Send what the owner is told with this event. Raises OSError.
 
-    That is a message, or that and why the sandbox ended.
+    That is a message, that and why the sandbox ended, or that its machine is away; the latter only
+    while it is.
     """
     sandbox = event.sandbox
     if sandbox.owner is None or not sandbox.owner.email:
         return
+    if event.kind == EventKind.UNREACHABLE and not sandbox.is_replaceable:
+        return
     url = signed_links.absolute_url("sandbox", sandbox.public_id)
     context = {"sandbox": sandbox, "text": event.message, "url": url}
-    name = "ended" if event.kind == EventKind.ENDING else "message"
+    names = {EventKind.ENDING: "ended", EventKind.UNREACHABLE: "unreachable"}
+    name = names.get(EventKind(event.kind), "message")
     mail.send_templated(name, sandbox.owner.email, context)
 
 

@@ -34,8 +34,10 @@ PROBE_SECONDS = 2.5
 """How long a sandbox may take to respond to a sweep; a worker that repairs it is more patient."""
 ENGINE_PROBE_SECONDS = 8.0
 """Time for all probes of each of several engines, and to measure their traffic."""
-OBSERVE_SECONDS = 20.0
+OBSERVE_SECONDS = 10.0
 """How long each of several engines may take to list its sandboxes."""
+CONTACT_SECONDS = 2.0
+"""How long an engine that was away may take to describe itself, before it is asked for more."""
 NO_TRAFFIC = NetworkBytes(0, 0)
 
 FleetFacts = Mapping[str, Mapping[str, SandboxFacts]]
@@ -45,9 +47,17 @@ FleetFacts = Mapping[str, Mapping[str, SandboxFacts]]
 def observe_engines(
     engines: Iterable[Engine],
 ) -> tuple[dict[str, dict[str, SandboxFacts]], dict[str, RuntimeFailure]]:
-    """Observe all engines at once; return the facts and the failures, by engine."""
-    calls = {engine.name: partial(_observe, engine) for engine in engines}
-    return call_engines(calls, OBSERVE_SECONDS)
+    """Observe all engines at once; return the facts and the failures, by engine.
+
+    Those of several that are away are asked for a sign of life first, so that they hold up little.
+    """
+    engines = list(engines)
+    away = [engine for engine in engines if engine.away_since] if len(engines) > 1 else []
+    signs = {one.name: get_runtime(one.connection).capabilities for one in away}
+    _, silent = call_engines(signs, CONTACT_SECONDS)
+    calls = {one.name: partial(_observe, one) for one in engines if one.name not in silent}
+    found, failures = call_engines(calls, OBSERVE_SECONDS)
+    return found, silent | failures
 
 
 def _observe(engine: Engine) -> dict[str, SandboxFacts]:

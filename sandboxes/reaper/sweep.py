@@ -11,6 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from math import inf
 from uuid import uuid4
 
 import structlog
@@ -30,7 +32,7 @@ from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Engine, Sandbox, SandboxWarning, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.notifications import sandbox_warnings
-from sandboxes.reaper import housekeeping
+from sandboxes.reaper import housekeeping, outages
 from sandboxes.reaper.observe import (
     NO_TRAFFIC,
     FleetFacts,
@@ -41,10 +43,19 @@ from sandboxes.reaper.observe import (
     portal_traffic,
     probe,
 )
-from sandboxes.runtime import ProbeResult, RuntimeFailure, SandboxFacts, get_runtime
+from sandboxes.runtime import (
+    ProbeResult,
+    RuntimeFailure,
+    SandboxFacts,
+    call_engines,
+    get_runtime,
+)
 from sandboxes.usage import sampling
 from sandboxes.worker import tasks as worker_tasks
 from sandboxes.worker import teardown
+
+ORPHAN_SECONDS = 5.0
+"""Time to remove orphans of one of several engines."""
 
 log = structlog.get_logger(__name__)
 
@@ -94,17 +105,19 @@ class Sweep:
         rows = list(live.order_by(F("expires_at").asc(nulls_last=True), "created_at", "id"))
         fleet = Fleet.read()
         observed = self._observe(fleet)
+        if not self.dry_run:
+            self._isolate_errors("outages", outages.handle, rows, fleet, observed)
         self._isolate_errors("probes", self._probe, rows, observed)
         self._isolate_errors("warnings", self._read_warnings)
         self._isolate_errors("traffic", self._record_observations, rows, observed)
         for row in rows:
             self._isolate_errors(row.public_id, self._handle, row, observed)
-        self._isolate_errors("removals", self._remove_all)
+        self._isolate_errors("removals", self._remove_all, not fleet.is_single)
         known = {(row.engine_id, row.public_id) for row in rows}
         for engine in fleet.engines:
-            for facts in observed.get(engine.name, {}).values():
-                if (engine.name, facts.id) not in known:
-                    self._isolate_errors(facts.id, self._handle_orphan, engine, facts)
+            found = observed.get(engine.name, {}).values()
+            unknown = [facts for facts in found if (engine.name, facts.id) not in known]
+            self._handle_orphans(engine, unknown, inf if fleet.is_single else ORPHAN_SECONDS)
         if not self.dry_run:
             self._housekeeping(rows, observed, fleet)
             seconds = time.monotonic() - started_at
@@ -259,9 +272,11 @@ class Sweep:
     def _remove_later(self, row: Sandbox, decision: Decision | None = None) -> None:
         self.removals[row.public_id] = row, decision
 
-    def _remove_all(self) -> None:
+    def _remove_all(self, several_engines: bool) -> None:
         rows = [row for row, _ in self.removals.values()]
-        complete = teardown.tear_down_all(rows, self._report_unexpected_error)
+        complete = teardown.tear_down_all(
+            rows, self._report_unexpected_error, several_engines=several_engines
+        )
         done = {row.public_id for row in complete}
         for row, decision in self.removals.values():
             if row.public_id not in done:
@@ -280,6 +295,15 @@ class Sweep:
             self.failed_removals += 1
             self.errors.append(f"{row.public_id} could not be removed: {row.removal_error}")
 
+    def _handle_orphans(self, engine: Engine, found: list[SandboxFacts], seconds: float) -> None:
+        """Remove the orphans of one engine, as far as the time suffices; the next sweep goes on."""
+        until = time.monotonic() + seconds
+        for facts in found:
+            if time.monotonic() > until:
+                self.errors.append(f"Some orphans of the engine {engine} wait for the next sweep.")
+                return
+            self._isolate_errors(facts.id, self._handle_orphan, engine, facts)
+
     def _handle_orphan(self, engine: Engine, facts: SandboxFacts) -> None:
         """Remove objects with our labels whose sandbox has ended, is unknown or elsewhere."""
         if Sandbox.objects.live().filter(public_id=facts.id, engine=engine).exists():
@@ -289,7 +313,9 @@ class Sweep:
         if not clock.is_older(facts.created_at, clock.now(), grace):
             return
         if not self.dry_run:
-            get_runtime(engine.connection).destroy(facts.id)
+            destroy = partial(get_runtime(engine.connection).destroy, facts.id)
+            for error in call_engines({engine.name: destroy}, ORPHAN_SECONDS)[1].values():
+                raise error
         self.orphans.remove(facts.id)
         self.counts["orphan"] += 1
         self.lines.append(f"{facts.id}: orphan: no sandbox of this portal uses it")

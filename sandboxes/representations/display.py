@@ -33,6 +33,7 @@ STEP_LABELS = {
     "ready": "Wait until ready",
 }
 """Labels of the steps that a runtime reports, in this order."""
+REPLACEABLE = "The sandbox returns with it. To go on at once without its data, replace it."
 TRIAL_MODE = "Trial mode: no isolation between sandboxes."
 ADVICE: dict[str, str] = {
     EndReason.PROVISION_FAILED: (
@@ -173,6 +174,10 @@ def operator_reason(sandbox: Sandbox) -> str | None:
 
 def problem(sandbox: Sandbox) -> str | None:
     """Return what is broken about a running sandbox and what happens next; None if nothing is."""
+    if sandbox.is_replaceable:
+        assert sandbox.unreachable_since
+        since = _format((sandbox.unreachable_since,))
+        return f"The machine that runs it hasn't responded since {since}. {REPLACEABLE}"
     if sandbox.state != State.RUNNING or not sandbox.problem:
         return None
     what_next = NOT_READY_REMEDY if sandbox.repair_after else "The portal is repairing it."

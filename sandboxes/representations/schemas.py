@@ -86,6 +86,10 @@ class Sandbox(Schema):
     problem: str | None = Field(
         description="What is broken although it runs; null if everything responds."
     )
+    unreachable_since: datetime | None = Field(
+        description="Since when its machine doesn't respond, once it can be replaced. Null if it "
+        "responds."
+    )
     ended_at: datetime | None
     end_reason: EndReason | None
     end_message: str | None = Field(

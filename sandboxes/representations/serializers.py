@@ -34,6 +34,7 @@ def sandbox(
         ends_because=row.ends_because,  # type: ignore[arg-type]
         summary=deadline.summary,
         problem=display.problem(row),
+        unreachable_since=row.unreachable_since if row.is_replaceable else None,
         ended_at=row.ended_at,
         end_reason=models.EndReason(row.end_reason) if row.end_reason else None,
         end_message=row.end_message or None,

@@ -23,7 +23,7 @@ from sandboxes.runtime.contract import (
     ServiceState,
     Usage,
 )
-from sandboxes.runtime.engine_calls import call_engines
+from sandboxes.runtime.engine_calls import DEFAULT_ENGINE, call_engines
 from sandboxes.runtime.errors import (
     CapacityExhausted,
     EngineDenied,
@@ -56,6 +56,7 @@ from sandboxes.runtime.specs import (
 )
 
 __all__ = [
+    "DEFAULT_ENGINE",
     "RUNTIMES",
     "Bind",
     "Capabilities",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from threading import Thread
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sandboxes.runtime.errors import EngineUnreachable, RuntimeFailure
 
 Result = TypeVar("Result")
 
+DEFAULT_ENGINE = "default"
+"""Name of the engine that the environment describes (`DOCKER_HOST` and others)."""
 ENGINE_SECONDS = 10.0
 """Time for each of several engines to answer a call that describes or measures."""
+LARGEST_FIGURE = 2**53
+"""What an engine measures is less, and databases store it."""
 
 
 def call_engines(
@@ -21,32 +27,41 @@ def call_engines(
     """Return the results and the failures of these calls, by the engine's name.
 
     Each may take `seconds`; what takes longer counts as EngineUnreachable, and its result is lost.
-    A single call runs in the caller's thread, with its own time limits only. Raises the first error
-    that isn't a RuntimeFailure.
+    So does an answer that can't be right, because it must not stop the work on other engines.
+
+    A call of the default engine alone runs in the caller's thread, with its own time limits only,
+    and its errors are raised unless they are RuntimeFailures.
     """
-    outcomes: dict[str, Result | Exception] = {}
+    outcomes: dict[str, Result | RuntimeFailure] = {}
+    if list(calls) == [DEFAULT_ENGINE]:
+        try:
+            return {DEFAULT_ENGINE: calls[DEFAULT_ENGINE]()}, {}
+        except RuntimeFailure as error:
+            return {}, {DEFAULT_ENGINE: error}
 
     def ask(name: str, call: Callable[[], Result]) -> None:
         try:
-            outcomes[name] = call()
-        except Exception as error:  # noqa: BLE001 - raised by the caller's thread
+            result = call()
+            _check(result)
+        except RuntimeFailure as error:
             outcomes[name] = error
+        except Exception as error:  # noqa: BLE001 - a wrong answer may lead to any
+            outcomes[name] = _wrong_answer(error)
+        else:
+            outcomes[name] = result
 
-    if len(calls) == 1:
-        ask(*next(iter(calls.items())))
-    else:
-        # Daemons: an engine that hangs must not keep this process from ending.
-        threads = [Thread(target=ask, args=one, daemon=True) for one in calls.items()]
-        until = monotonic() + seconds
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0, until - monotonic()))
+    # Daemons: an engine that hangs must not keep this process from ending.
+    threads = [Thread(target=ask, args=one, daemon=True) for one in calls.items()]
+    until = monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0, until - monotonic()))
     return _sorted_out(calls, dict(outcomes), seconds)
 
 
 def _sorted_out(
-    calls: Mapping[str, object], outcomes: Mapping[str, Result | Exception], seconds: float
+    calls: Mapping[str, object], outcomes: Mapping[str, Result | RuntimeFailure], seconds: float
 ) -> tuple[dict[str, Result], dict[str, RuntimeFailure]]:
     results: dict[str, Result] = {}
     failures: dict[str, RuntimeFailure] = {}
@@ -55,8 +70,34 @@ def _sorted_out(
         outcome = outcomes.get(name, late)
         if isinstance(outcome, RuntimeFailure):
             failures[name] = outcome
-        elif isinstance(outcome, Exception):
-            raise outcome
         else:
             results[name] = outcome
     return results, failures
+
+
+def _wrong_answer(cause: Exception) -> EngineUnreachable:
+    what = f"{type(cause).__name__}: {cause}"[:100]
+    failure = EngineUnreachable(f"The engine's answer can't be right ({what}).")
+    failure.__cause__ = cause
+    return failure
+
+
+def _check(value: Any) -> None:
+    """Raise ValueError if a result contains what no engine measures and no database stores."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a text with a NUL character")
+    elif isinstance(value, int | float):
+        if not (math.isfinite(value) and abs(value) < LARGEST_FIGURE):
+            raise ValueError("a figure that is too large")
+    else:
+        for part in _parts(value):
+            _check(part)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    if is_dataclass(value):
+        return [getattr(value, each.name) for each in fields(value)]
+    return value if isinstance(value, list | tuple | set | frozenset) else ()

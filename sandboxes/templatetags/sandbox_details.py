@@ -36,6 +36,8 @@ ICONS: dict[str, str] = {
     EventKind.DELAYED: "hourglass",
     EventKind.REVIVED: "heart-pulse",
     EventKind.UNHEALTHY: "heart-pulse",
+    EventKind.UNREACHABLE: "unplug",
+    EventKind.REACHABLE: "plug",
     EventKind.MESSAGE: "message-square",
     EventKind.ENDING: "power",
     EventKind.REMOVAL_ASKED: "trash-2",

@@ -161,6 +161,19 @@ def rename(request: Request, public_id: str) -> HttpResponse:
 
 
 @login_required_page
+@require_POST
+def replace_unreachable(request: Request, public_id: str) -> HttpResponse:
+    """Replace a sandbox whose machine is away; show the error on its card."""
+    sandbox = get_owned_sandbox(request, public_id)
+    try:
+        new, _is_new = actions.replace(sandbox, request.user, request.POST.get("key", ""))
+    except ServiceError as error:
+        messages.error(request, str(error), extra_tags=public_id)
+        return redirect(return_url(request, public_id))
+    return redirect(f"{reverse('dashboard')}#card-{new.public_id}")
+
+
+@login_required_page
 @require_http_methods(["GET", "POST"])
 def reset(request: Request, public_id: str) -> HttpResponse:
     def action(sandbox: Sandbox) -> str:

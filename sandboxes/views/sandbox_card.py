@@ -212,7 +212,14 @@ class Card:
     def layout_hash(self) -> str:
         """A hash that changes if the whole card must be rendered again."""
         state = "provisioning" if self.is_provisioning else self.sandbox.state
-        parts = (self.is_resetting, self.extension, self.endpoints, self.is_compact, self.is_new)
+        parts = (
+            self.is_resetting,
+            self.extension,
+            self.endpoints,
+            self.is_compact,
+            self.is_new,
+            self.sandbox.is_replaceable,
+        )
         return make_etag(state, *parts)
 
     @cached_property

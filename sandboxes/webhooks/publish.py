@@ -15,6 +15,8 @@ EVENT_TYPES: dict[str, EventType] = {
     EventKind.RUNNING: EventType.RUNNING,
     EventKind.WARNED: EventType.WARNING,
     EventKind.EXTENDED: EventType.EXTENDED,
+    EventKind.UNREACHABLE: EventType.UNREACHABLE,
+    EventKind.REACHABLE: EventType.REACHABLE,
     EventKind.DESTROYED: EventType.ENDED,
     EventKind.FAILED: EventType.FAILED,
 }

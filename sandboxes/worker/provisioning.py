@@ -13,11 +13,12 @@ from django.db import transaction
 
 from sandboxes.blueprints import BlueprintChanged, BlueprintNotFound, addresses, for_sandbox
 from sandboxes.blueprints.parameters import variable_texts
-from sandboxes.core import journal, launch_queue, leases, lifecycle, ports
+from sandboxes.core import journal, launch_queue, leases, lifecycle, placement, ports
+from sandboxes.core.fleet import Fleet
 from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.models import EndReason, EventKind, Sandbox
+from sandboxes.models import EndReason, EventKind, LaunchLock, Sandbox
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import (
     CapacityExhausted,
@@ -56,6 +57,8 @@ def _provision(sandbox: Sandbox) -> None:
     """Create the sandbox and mark it as running, or end it with the reason of the failure."""
     progress = Progress(sandbox)
     try:
+        if sandbox.engine.away_since:
+            _place_elsewhere(sandbox, "Its machine doesn't respond.")
         facts = create_on_engine(sandbox, progress.report)
         progress.close("done", clock.now())
         progress.save(clock.now())
@@ -64,7 +67,10 @@ def _provision(sandbox: Sandbox) -> None:
     except LeaseLost:
         clean_up_after_lost_lease(sandbox)
     except EngineUnreachable as error:
-        _requeue(sandbox, error)
+        if _place_elsewhere(sandbox, str(error)):
+            _provision(sandbox)
+        else:
+            _requeue(sandbox, error)
     except (RuntimeFailure, BlueprintNotFound) as error:
         progress.close("failed", clock.now())
         leases.renew_lease(sandbox, steps=progress.steps)
@@ -140,6 +146,27 @@ def _evict_pooled_sandbox(engine: str) -> bool:
         ):
             return tear_down(row)
     return False
+
+
+@transaction.atomic
+def _place_elsewhere(sandbox: Sandbox, problem: str) -> bool:
+    """Place a launch again whose engine doesn't answer; return whether another one takes it.
+
+    What the engine has created by then is removed as orphaned when it is back.
+    """
+    LaunchLock.acquire()
+    fleet = Fleet.read()
+    if fleet.is_single:
+        return False
+    fleet.record_silence(fleet.engine_of(sandbox))
+    engine = placement.another_engine(fleet, sandbox, for_sandbox(sandbox))
+    if engine is None or not leases.renew_lease(sandbox, engine=engine, steps=[]):
+        return False
+    sandbox.engine, sandbox.steps = engine, []
+    ports.release(sandbox)
+    placement.record_use(fleet, sandbox)
+    journal.record(sandbox, EventKind.DELAYED, f"{problem} Launching on another machine.")
+    return True
 
 
 def _requeue(sandbox: Sandbox, error: EngineUnreachable) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ from sandboxes.models import EndReason, EventKind, Sandbox, State
 from sandboxes.models.abstract.claims import LONGEST_LEASE
 from sandboxes.runtime import (
     EngineRefused,
+    EngineUnreachable,
     NotReady,
     RuntimeFailure,
     get_runtime,
@@ -121,15 +122,25 @@ def tear_down(sandbox: Sandbox) -> bool:
 
 
 def tear_down_all(
-    sandboxes: Iterable[Sandbox], on_error: Callable[[Sandbox, Exception], None]
+    sandboxes: Iterable[Sandbox],
+    on_error: Callable[[Sandbox, Exception], None],
+    *,
+    several_engines: bool = False,
 ) -> list[Sandbox]:
     """Tear down several sandboxes at once, and return those whose removal is complete.
 
     Only engine calls run in threads; rows are read and written by the calling thread. An
     unexpected error of one removal is passed to `on_error` and doesn't stop the others.
+
+    Each of several engines has threads of its own, and one that gives no answer isn't asked again.
     """
-    with ThreadPoolExecutor(MAX_PARALLEL_REMOVALS) as threads:
-        removals = _ParallelRemovals(threads, deque(sandboxes), on_error)
+    waiting: dict[str, deque[Sandbox]] = defaultdict(deque)
+    for sandbox in sandboxes:
+        waiting[sandbox.engine_name].append(sandbox)
+    if not waiting:
+        return []
+    with ThreadPoolExecutor(MAX_PARALLEL_REMOVALS * len(waiting)) as threads:
+        removals = _ParallelRemovals(threads, waiting, on_error, several_engines)
         removals.run()
     return removals.complete
 
@@ -152,32 +163,40 @@ def _removal(sandbox: Sandbox) -> Removal:
 
 @dataclass
 class _ParallelRemovals:
-    """Removals whose engine calls run in threads, a bounded number at a time.
+    """Removals whose engine calls run in threads, a bounded number for each engine at a time.
 
     A removal starts, and so acquires its lease, only when there is a thread for it.
     """
 
     threads: ThreadPoolExecutor
-    waiting: deque[Sandbox]
+    waiting: Mapping[str, deque[Sandbox]]
+    """By engine."""
     on_error: Callable[[Sandbox, Exception], None]
+    several_engines: bool
     running: dict[Future[Any], tuple[Sandbox, Removal]] = field(default_factory=dict)
     complete: list[Sandbox] = field(default_factory=list)
 
     def run(self) -> None:
-        while self.waiting or self.running:
-            while self.waiting and len(self.running) < MAX_PARALLEL_REMOVALS:
-                sandbox = self.waiting.popleft()
-                removal = _removal(sandbox)
-                self._advance(sandbox, removal, partial(next, removal))
+        while any(self.waiting.values()) or self.running:
+            for engine, waiting in self.waiting.items():
+                while waiting and self._running_on(engine) < MAX_PARALLEL_REMOVALS:
+                    sandbox = waiting.popleft()
+                    removal = _removal(sandbox)
+                    self._advance(sandbox, removal, partial(next, removal))
             for future in wait(self.running, return_when=FIRST_COMPLETED).done:
                 sandbox, removal = self.running.pop(future)
                 error = future.exception()
+                if self.several_engines and isinstance(error, EngineUnreachable):
+                    self.waiting[sandbox.engine_name].clear()
                 resume = (
                     partial(removal.throw, error)
                     if error
                     else partial(removal.send, future.result())
                 )
                 self._advance(sandbox, removal, resume)
+
+    def _running_on(self, engine: str) -> int:
+        return sum(sandbox.engine_name == engine for sandbox, _ in self.running.values())
 
     def _advance(
         self, sandbox: Sandbox, removal: Removal, resume: Callable[[], EngineCall]

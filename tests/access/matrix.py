@@ -103,6 +103,7 @@ PORTAL = {
     "sandboxes/<public_id>/touch/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/retry-funding/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/rename/": rule(POST=OWNER_REDIRECTED, data={"name": "checkout"}),
+    "sandboxes/<public_id>/replace/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/reset/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/destroy/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
     "dismiss-ended/": rule(POST=SIGNED_IN_REDIRECTED),
@@ -254,6 +255,7 @@ API = {
         GET="401 404 503 404", POST="401 404 503 404", data={"advance_by": "P1D"}
     ),
     "api/v1/sandboxes/<sandbox_id>/logs": rule(GET="401 404 422 404"),
+    "api/v1/sandboxes/<sandbox_id>/replace": rule(POST="401 404 409 404"),
     "api/v1/sandboxes/<sandbox_id>/reset": rule(POST="401 404 202 404"),
     "api/v1/sandboxes/<sandbox_id>/touch": rule(POST="401 404 200 404"),
     "api/v1/sandboxes/<sandbox_id>/usage": rule(GET="401 404 200 404"),

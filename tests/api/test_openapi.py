@@ -107,7 +107,8 @@ def test_the_document_has_every_operation_with_its_responses() -> None:
     assert operations.keys() == {
         "launch_sandbox", "list_sandboxes", "get_sandbox", "rename_sandbox", "destroy_sandbox",
         "read_connections", "read_credentials", "extend_sandbox", "send_heartbeat",
-        "touch_sandbox", "reset_sandbox", "list_events", "read_log", "read_usage", "read_limits",
+        "touch_sandbox", "reset_sandbox", "replace_sandbox", "list_events", "read_log",
+        "read_usage", "read_limits",
         "list_blueprints", "list_webhooks", "create_webhook", "get_webhook", "change_webhook",
         "delete_webhook", "rotate_webhook_secret", "test_webhook", "list_deliveries", "redeliver",
         "list_inbox", "create_inbox_event", "replay_inbox_event", "list_event_endpoints",

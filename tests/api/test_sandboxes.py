@@ -36,6 +36,7 @@ ADDED = {
     "metadata",
     "heartbeat_seconds",
     "heartbeat_expires_at",
+    "unreachable_since",
 }
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from math import inf
 from time import monotonic, sleep
 
 import pytest
 from django.utils import timezone
 
 from sandboxes.models import Engine, Sandbox, State, SweepStatus
-from sandboxes.runtime import EngineUnreachable, call_engines
+from sandboxes.models.engine import described_by
+from sandboxes.reaper import observe
+from sandboxes.runtime import EngineConnection, EngineUnreachable, Usage, call_engines, registry
+from sandboxes.runtime.docker import DockerRuntime
+from sandboxes.runtime.memory import MemoryRuntime
+from tests.fakes.hostile_engine import hostile_engine
 from tests.harness import bulk_data
 from tests.harness.engines import NAMES, Engines
+from tests.harness.runtimes import SUBNETS
 from tests.helpers.scenarios import create_singletons, expire, launch, reload, sweep
 
 pytestmark = pytest.mark.django_db
@@ -89,6 +99,37 @@ def test_a_sweep_of_three_engines_takes_as_many_queries_for_20_sandboxes_each_as
     sweep()
     with django_assert_num_queries(len(few)):
         assert sweep().errors == []
+
+
+@pytest.mark.parametrize("manner", ["silent", "dripping", "endless", "wrong", "closing"])
+def test_an_engine_that_answers_badly_delays_no_other_one(sandboxes, manner, tmp_path, monkeypatch):
+    monkeypatch.setattr(observe, "OBSERVE_SECONDS", 0.5)
+    monkeypatch.setattr(observe, "CONTACT_SECONDS", 0.2)
+    west, memory_runtime = Engine.objects.get(name="west").connection, registry._runtime
+    expire(sandboxes["east"])
+    with hostile_engine(tmp_path, manner) as address:
+        hostile = DockerRuntime("tests", SUBNETS, connection=EngineConnection(address), timeout=90)
+        began = monotonic()
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                registry, "_runtime", lambda one: hostile if one == west else memory_runtime(one)
+            )
+            sweep()
+            expire(sandboxes["default"])
+            sweep()
+
+    assert monotonic() - began < 45
+    assert Engine.objects.get(name="west").state == "away"
+    states = {name: reload(row).state for name, row in sandboxes.items()}
+    assert states == {"default": "destroyed", "east": "destroyed", "west": "running"}
+
+
+def test_figures_that_no_engine_measures_count_as_no_answer():
+    answers = {"east": [Usage(1.0, 1.0, inf, 0, 0)], "west": {"a": 2**60}, "north": "\0"}
+    found, failures = call_engines({name: partial(deepcopy, a) for name, a in answers.items()})
+    assert (found, failures.keys()) == ({}, answers.keys())
+    capabilities = replace(MemoryRuntime().capabilities(), memory_mb=-1)
+    assert described_by(capabilities)["memory_mb"] == 0
 
 
 def test_an_engine_that_hangs_delays_the_answers_of_others_until_its_deadline_only():
