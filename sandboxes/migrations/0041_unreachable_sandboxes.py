@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("sandboxes", "0039_sandbox_events")]
+    dependencies: ClassVar = [("sandboxes", "0040_engine_certificate")]
 
     operations: ClassVar = [
         migrations.AddField(
