@@ -23,6 +23,7 @@ from sandboxes.operators import audit
 from tests.harness import bulk_data
 from tests.harness.databases import allow_deleting_audit_entries, run_in_threads
 from tests.helpers.scenarios import launch
+from tests.helpers.wait import wait_for
 
 pytestmark = [
     pytest.mark.usefixtures("shared_database", "queued_tasks", "runtime"),
@@ -118,9 +119,8 @@ def test_the_overview_is_fast_with_many_past_sandboxes(olga: Any) -> None:
         look(admin_client)
 
     assert len(many) == len(few) < 16
-    took = [look(admin_client) for _ in range(3)]
-    print("TOOK", connection.vendor, took, len(many))
-    assert min(took) < 0.3
+    # Other processes may slow some attempts down, but not all.
+    wait_for(lambda: look(admin_client) < 0.3, "the page is fast", 20)
 
 
 def test_concurrent_aggregation_counts_each_event_once(olga: Any, settings: Any) -> None:

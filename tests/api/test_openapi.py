@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
 
-HOOK = "http://127.0.0.1:49151/hook"
+HOOK = "http://127.0.0.1:1024/hook"
 
 OF_THE_ANSWER = [
     not_a_server_error,

@@ -47,7 +47,7 @@ def test_newman_gets_a_success_for_every_request_of_a_collection(
     alice: User, live_server: LiveServer, api: SandboxApi, settings: SettingsWrapper, tmp_path: Path
 ) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = True
-    webhook, _ = endpoints.create(alice, "http://127.0.0.1:49151/hook", EventType.values)
+    webhook, _ = endpoints.create(alice, "http://127.0.0.1:1024/hook", EventType.values)
     sandbox_id = ApiClient(alice).launch(heartbeat_seconds=300)["id"]
     sandbox = with_api_address(Sandbox.objects.get(public_id=sandbox_id), api.address)
     offer_events(api)

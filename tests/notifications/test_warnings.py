@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-SWEEPS = 4
+SWEEPS = 2
 """Sweeps per elapsed period, so that several see the same deadline."""
 
 

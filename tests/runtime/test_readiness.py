@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 
 import pytest
@@ -11,6 +10,7 @@ from sandboxes.runtime import NotReady
 from sandboxes.runtime.readiness import responds
 from tests.fakes.streaming_server import RESPONSES, streaming_server
 from tests.harness.ports import reserve_port
+from tests.helpers.stopwatch import Stopwatch
 
 SECONDS = 0.5
 READY = {"endless headers", "an endless header", "trickled headers", "an endless body"} | {
@@ -24,9 +24,9 @@ def test_only_the_status_is_read_and_in_time(name: str) -> None:
     with streaming_server(RESPONSES[name]) as address:
         port = int(address.rpartition(":")[2])
         tracemalloc.start()
-        began = time.monotonic()
+        stopwatch = Stopwatch()
         ready = responds("127.0.0.1", port, "/ready", SECONDS)
-        seconds, (_now, peak) = time.monotonic() - began, tracemalloc.get_traced_memory()
+        seconds, (_now, peak) = stopwatch.seconds, tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert ready is (name in READY)
     assert seconds < SECONDS + 0.3
