@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
+THREADS = 10
 ATTEMPT_SECONDS = 30
 """Duration of an attempt at a tarpit, unless the test ends first."""
 SOON = 15
@@ -48,7 +49,7 @@ class Workers:
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         self._threads = threads
 
-    def wake(self, messages: int = 10) -> None:
+    def wake(self, messages: int = THREADS) -> None:
         for _ in range(messages):
             self._threads.submit(self._deliver)
 
@@ -61,7 +62,7 @@ class Workers:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    with ThreadPoolExecutor(10) as threads:
+    with ThreadPoolExecutor(THREADS) as threads:
         yield Workers(threads)
         # What waits for a tarpit isn't tried any more.
         WebhookDelivery.objects.all().delete()
@@ -98,7 +99,7 @@ def test_a_tarpit_does_not_delay_the_deliveries_of_other_owners(
 def test_tarpits_of_many_owners_occupy_only_a_part_of_the_threads(
     receiver: Receiver, tarpit: str, workers: Workers
 ) -> None:
-    crowd = [create_user(f"mallory{number}") for number in range(8)]
+    crowd = [create_user(f"mallory{number}") for number in range(THREADS + 2)]
     for user in crowd:
         flood(user, tarpit, messages=2)
         user.webhooks.update(slow=True)
