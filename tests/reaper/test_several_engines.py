@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from math import inf
-from time import sleep
+from time import monotonic, sleep
 
 import pytest
 from django.utils import timezone

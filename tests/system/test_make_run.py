@@ -14,11 +14,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx2
 import pytest
 
 from tests.harness.ports import reserve_port
+from tests.harness.shared_files import creating_shared, link_shared, share_templates
 from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.slow
@@ -45,6 +47,12 @@ class Checkout:
     def environment(self, **values: str) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not TEST_VARIABLES.fullmatch(k)}
         return inherited | {"SANDBOX_RUNTIME": "memory", "PORT": str(reserve_port())} | values
+
+    def share_files(self, home: Path) -> dict[str, str]:
+        """Use static files and templates that are prepared already; return the settings."""
+        link_shared(self.var / "static", "static")
+        share_templates(home)
+        return {"SANDBOX_PROCESS_DIR": str(home)}
 
     def make(self, target: str, **values: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -196,11 +204,21 @@ def test_an_unreachable_engine_is_reported_on_the_first_line(checkout: Checkout)
     )
 
 
+@pytest.fixture
+def process_home() -> Iterator[Path]:
+    """Return a directory for process sandboxes that other users can enter."""
+    with TemporaryDirectory(prefix="portal-tests-processes-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder).resolve() / "home"
+
+
 def test_without_an_engine_sandboxes_run_as_processes_that_outlive_the_portal(
-    checkout: Checkout,
+    checkout: Checkout, process_home: Path
 ) -> None:
     nowhere = {"SANDBOX_RUNTIME": "", "DOCKER_HOST": f"unix://{checkout.root}/no.sock"}
-    first = Run(checkout, **nowhere)
+    nowhere |= checkout.share_files(process_home)
+    with creating_shared():
+        first = Run(checkout, **nowhere)
     assert "isn't responding" in first.output
     assert "▸ Trial mode: sandboxes run as local processes and aren't isolated" in first.output
     token = {"Authorization": f"Bearer {checkout.accounts()['developer']['token']}"}
