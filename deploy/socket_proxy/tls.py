@@ -1,8 +1,8 @@
 """Certificates on both sides of a connection over the network.
 
 A client with the right certificate can do what the portal can do. So being of the portal's
-authority isn't enough, since each engine has a certificate of it: one has to be for a client, and to
-name it.
+authority isn't enough, since each engine has a certificate of it: one has to be for a client, and
+to name it.
 """
 
 from __future__ import annotations

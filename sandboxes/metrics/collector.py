@@ -67,6 +67,7 @@ class PortalCollector(Collector):
         yield _gauge("maintenance", "1 while the portal is in maintenance.", in_maintenance)
         yield from _engine(Engine.default())
         yield from _gateway()
+        yield _engine_certificates()
 
 
 class DatabaseDownCollector(Collector):
@@ -181,6 +182,17 @@ def _engine(engine: Engine) -> Iterable[Metric]:
         text = "Size of the disk that holds the sandboxes."
         yield _gauge("disk_size_bytes", text, engine.disk_total_mb * MEGABYTE)
         yield _gauge("disk_free_bytes", "Free space on this disk.", engine.disk_free_mb * MEGABYTE)
+
+
+def _engine_certificates() -> Metric:
+    """Return when the certificates of connections to added engines expire, by engine."""
+    text = "Time at which the first certificate of an engine's connection expires."
+    name = "sandboxportal_engine_certificate_expiry_timestamp_seconds"
+    family = GaugeMetricFamily(name, text, labels=["engine"])
+    for engine in Engine.objects.present():
+        if at := engine.certificate_expires_at:
+            family.add_metric([engine.name], at.timestamp())
+    return family
 
 
 def _gateway() -> Iterable[Metric]:

@@ -19,6 +19,7 @@ from sandboxes.operators.overview import OperatorOverview
 
 STUCK_AFTER = timedelta(minutes=1)
 """A launch that waits longer isn't just queued."""
+CERTIFICATE_RENEWAL = timedelta(days=30)
 MIN_FAILURES = 3
 MAX_FAILURE_SHARE = 0.2
 MAX_NAMES = 3
@@ -50,6 +51,7 @@ def active_alerts(overview: OperatorOverview) -> list[Alert]:
         *_reaper(overview),
         *_worker(overview),
         *_engine(overview),
+        *_engine_certificates(overview),
         *_stuck(overview),
         *_removals(overview),
         *_orphans(overview),
@@ -134,6 +136,20 @@ def _engine(overview: OperatorOverview) -> Iterator[Alert]:
             yield Alert(
                 "undrained", message, _maintenance_page(), "Start maintenance", _maintenance_page()
             )
+
+
+def _engine_certificates(overview: OperatorOverview) -> Iterator[Alert]:
+    soon = overview.now + CERTIFICATE_RENEWAL
+    for engine in overview.fleet.engines:
+        at = engine.certificate_expires_at
+        if at is None or at > soon:
+            continue
+        message = (
+            f"A certificate for the engine {engine} expires on {at:%Y-%m-%d}; the engine is then "
+            f"away. Run manage.py engine issue-certificate {engine}."
+        )
+        page = reverse("docs-page", args=["engines"])
+        yield Alert("engine_certificate", message, page, "How to renew it", page)
 
 
 def _stuck(overview: OperatorOverview) -> Iterator[Alert]:

@@ -17,7 +17,7 @@ from sandboxes.gateway import development_ca
 from sandboxes.lib.clock import now
 from sandboxes.metrics import dependencies, outcomes
 from sandboxes.metrics.collector import PortalCollector
-from sandboxes.models import WorkerStatus
+from sandboxes.models import Engine, WorkerStatus
 from sandboxes.runtime import EngineRefused
 from tests.helpers.scenarios import (
     launch,
@@ -60,6 +60,7 @@ def busy(alice, runtime, settings, clock, tmp_path, monkeypatch) -> None:
     sweep()
     clock.forward(seconds=20)
     outcomes.aggregate_events()
+    Engine.default().store(certificate_expires_at=now())
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from django.db import transaction
 from sandboxes.actions import engines as actions
 from sandboxes.core.fleet import Fleet
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
+from sandboxes.management import engine_certificate_command
 from sandboxes.models import Engine, Sandbox
 from sandboxes.operators import audit
 from sandboxes.operators.audit import MAX_REASON_LENGTH, CommandActor
@@ -47,6 +48,12 @@ class Command(BaseCommand):
         check = commands.add_parser("check", help="ask engines whether they can be used")
         check.add_argument("names", nargs="*", metavar="NAME", help="all engines by default")
         check.set_defaults(run=Command._check)
+
+        issue = commands.add_parser(
+            "issue-certificate", help="write what the machine of an engine needs"
+        )
+        engine_certificate_command.add_arguments(issue)
+        issue.set_defaults(run=Command._issue_certificate)
 
         drain = commands.add_parser("drain", help="place nothing new; running sandboxes stay")
         drain.set_defaults(run=Command._drain)
@@ -113,6 +120,9 @@ class Command(BaseCommand):
             return False
         self.stdout.write(f"{engine}: {found.name} {found.version}, {found.architecture}")
         return True
+
+    def _issue_certificate(self, options: dict[str, Any]) -> None:
+        engine_certificate_command.issue(options, self.stdout)
 
     def _drain(self, options: dict[str, Any]) -> None:
         engine = self._move("drain", options, actions.drain)
