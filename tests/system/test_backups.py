@@ -82,7 +82,13 @@ class Restored:
 
 @pytest.fixture(scope="module")
 def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
-    options = {"SANDBOX_RUNTIME": "process", "SANDBOX_POOL_SIZE": "1"}
+    options = {
+        "SANDBOX_RUNTIME": "process",
+        "SANDBOX_POOL_SIZE": "1",
+        # Sandboxes of one small process.
+        "SANDBOX_BLUEPRINTS_DIR": str(ROOT / "tests" / "products"),
+        "SANDBOX_DEFAULT_BLUEPRINT": "notes",
+    }
     backup = tmp_path_factory.mktemp("backup")
     with running_portal(tmp_path_factory.mktemp("var"), **options) as portal:
         store = "PostgreSQL" if on_postgres(portal) else "SQLite"
@@ -123,8 +129,8 @@ def test_after_a_restore_the_sandboxes_match_the_database(restored: Restored) ->
         assert fetch(client, kept)["state"] == "running"
         assert fetch(client, destroyed)["end_reason"] == "lost"
         keys = client.get(f"/sandboxes/{kept['id']}/credentials").json()
-        bearer = {"Authorization": f"Bearer {keys['api_key']}"}
-        assert httpx2.get(f"{kept['endpoints']['api']}/v1/plans", headers=bearer).is_success
+        key = {"X-Api-Key": keys["access_key"]}
+        assert httpx2.get(f"{kept['endpoints']['rest']}/notes", headers=key).is_success
     with restored.portal.client("developer2") as client:
         assert client.get(f"/sandboxes/{launched['id']}").status_code == 404
     known = {one["id"] for one in (kept, destroyed, used, launched)}
