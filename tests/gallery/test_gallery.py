@@ -215,7 +215,10 @@ def check_names(gallery: Gallery, stack: Stack, sandbox: dict[str, Any]) -> None
     assert with_values(data["endpoints"]) == access.endpoints
 
 
-@pytest.mark.parametrize("stack", [BOOKS, SHOP], ids=str)
+# The tutorial's test launches the other one.
+@pytest.mark.parametrize(
+    "stack", [pytest.param(BOOKS, marks=pytest.mark.exhaustive), SHOP], ids=str
+)
 def test_an_example_is_launched_used_reset_and_expired(gallery: Gallery, stack: Stack) -> None:
     check_stack(gallery, stack)
 
