@@ -15,7 +15,7 @@ from tests.helpers.scenarios import (
     sweep,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,7 @@ def test_operators_use_the_normal_sign_in_page(client):
     assert answer.redirect_chain[-1][0].startswith("/accounts/login/")
 
 
+@pytest.mark.store
 def test_every_page_of_the_admin_opens(admin_client, alice):
     sandbox = launch(alice)
     token, _ = api_tokens.issue(alice, "laptop")
@@ -48,6 +49,7 @@ def test_every_page_of_the_admin_opens(admin_client, alice):
         assert admin_client.get(url, follow=True).status_code == 200, url
 
 
+@pytest.mark.store
 def test_the_list_shows_owner_and_expiry(admin_client, alice, bob):
     mine, his = launch(alice, name="Checkout"), launch(bob)
     with run_on_commit():
@@ -59,6 +61,7 @@ def test_the_list_shows_owner_and_expiry(admin_client, alice, bob):
     assert "destroyed by its owner" in page
 
 
+@pytest.mark.store
 @pytest.mark.parametrize(
     ("question", "found"),
     [
@@ -81,6 +84,7 @@ def test_sandboxes_are_searched_and_filtered(admin_client, alice, bob, question,
     assert {name for name, row in rows.items() if row.public_id in page} == found
 
 
+@pytest.mark.store
 def test_a_sandbox_is_found_by_id(admin_client, alice):
     mine, other = launch(alice), launch(alice)
     page = admin_client.get(SANDBOXES, {"q": mine.public_id}).content.decode()
@@ -89,6 +93,7 @@ def test_a_sandbox_is_found_by_id(admin_client, alice):
     assert other.public_id not in page
 
 
+@pytest.mark.store
 def test_the_lists_need_a_constant_number_of_queries(
     admin_client, alice, settings, django_assert_max_num_queries
 ):

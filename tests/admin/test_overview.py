@@ -25,7 +25,7 @@ from tests.helpers.scenarios import (
 )
 from tests.helpers.web import text
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
 def raised(*, worker_seen: timedelta = timedelta()) -> dict[str, object]:
@@ -256,6 +256,7 @@ def test_missing_images_are_an_alert(runtime):
     assert "blueprint prepare" in raised()["images"].message
 
 
+@pytest.mark.store
 def test_failing_launches_are_an_alert(alice, runtime, clock):
     for _ in range(3):
         runtime.fail_startup("api", 1)
@@ -273,6 +274,7 @@ def test_maintenance_mode_removes_the_alert_that_suggests_it(runtime):
     assert "undrained" not in raised()
 
 
+@pytest.mark.store
 def test_the_overview_shows_states_capacity_and_system(admin_client, alice, bob):
     launch(alice), launch(bob), request(bob)
     sweep()
@@ -284,6 +286,7 @@ def test_the_overview_shows_states_capacity_and_system(admin_client, alice, bob)
     assert "memory 1" in page
 
 
+@pytest.mark.store
 def test_launches_are_plotted_with_their_durations(alice, clock):
     for hours in (0, 1, 30):
         launch(alice)
@@ -309,6 +312,7 @@ def test_the_overview_requires_permission_to_view_sandboxes(client, bob):
     assert "Capacity" in page
 
 
+@pytest.mark.store
 def test_the_overview_shows_recent_operator_activity(admin_client, alice):
     run_action(admin_client, "suspend", alice, reason="Mining coins.")
     assert "Mining coins." in admin_client.get("/admin/").content.decode()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer
     from pytest_django.fixtures import SettingsWrapper
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 DEFAULTS = {"size": "small", "workers": 2, "debug": False, "region": "eu"}
 PARAMETERS = {
@@ -64,6 +64,7 @@ def test_a_launch_chooses_parameters_and_gets_the_other_defaults(program: ApiCli
     assert environment_of(sandbox) == {"SIZE": "large", "WORKERS": "2", "DEBUG": "true"}
 
 
+@pytest.mark.store
 def test_a_sandbox_from_before_there_were_parameters_has_the_defaults(alice: User) -> None:
     sandbox = launch(alice)
     Sandbox.objects.update(parameters={})
@@ -113,6 +114,7 @@ def test_the_blueprint_says_which_parameters_it_has(program: ApiClient) -> None:
     assert {name: one["default"] for name, one in described["parameters"].items()} == DEFAULTS
 
 
+@pytest.mark.store
 @pytest.mark.parametrize(
     ("parameters", "is_warm"), [({"workers": 2}, True), ({"workers": 3}, False)]
 )
@@ -142,6 +144,7 @@ def test_other_options_make_another_request(program: ApiClient) -> None:
 # --- metadata --------------------------------------------------------------------------------
 
 
+@pytest.mark.store
 def test_metadata_is_in_the_sandbox_and_its_webhooks(program: ApiClient, alice: User) -> None:
     endpoints.create(alice, "https://example.com/hook", ["sandbox.running"])
     metadata = {"job": "4711", "commit": "ä" * 500, "k" * 40: "", "👩\u200d💻": "a\u200cb\n"}
@@ -154,6 +157,7 @@ def test_metadata_is_in_the_sandbox_and_its_webhooks(program: ApiClient, alice: 
     assert '"parameters":{"size":"small"' in message
 
 
+@pytest.mark.store
 def test_metadata_is_changed_by_pair_and_then_found(program: ApiClient) -> None:
     launched = program.launch(metadata={"job": "1", "branch": "main"})
     path = f"/sandboxes/{launched['id']}"
@@ -203,6 +207,7 @@ def found(answer: Answer) -> list[str]:
     return [sandbox["name"] for sandbox in answer.json()["data"]]
 
 
+@pytest.mark.store
 def test_a_list_is_filtered_by_metadata(program: ApiClient, bob: User) -> None:
     program.launch(name="a", metadata={"job": "1", "branch": "main & more"})
     program.launch(name="b", metadata={"job": "2", "branch": "main & more"})
@@ -220,6 +225,7 @@ def test_a_list_is_filtered_by_metadata(program: ApiClient, bob: User) -> None:
     assert found(program.get("/sandboxes?metadata[job]=1&state=failed")) == []
 
 
+@pytest.mark.store
 @pytest.mark.parametrize(
     "query",
     ["metadata=x", "metadata[]=x", "metadata[a][b]=x", "metadata[a]=1&metadata[a]=2", "other[a]=1"],
@@ -232,6 +238,7 @@ def test_a_malformed_filter_is_refused(program: ApiClient, query: str) -> None:
     assert "metadata[key]" in error["message"] or "once" in error["message"]
 
 
+@pytest.mark.store
 def test_a_filter_by_metadata_uses_the_index(alice: User) -> None:
     sandbox = launch(alice)
     MetadataEntry.objects.bulk_create(
@@ -242,6 +249,7 @@ def test_a_filter_by_metadata_uses_the_index(alice: User) -> None:
     assert "metadata_by_value" in plan
 
 
+@pytest.mark.store
 def test_operators_find_sandboxes_by_metadata(admin_client: Any, alice: User) -> None:
     launch(alice, name="one", metadata={"job": "1", "branch": "main or so"})
     launch(alice, name="two", metadata={"job": "2"})

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.conftest import Clock
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime"), pytest.mark.store]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
 
 def ended(alice: User, **choices: object) -> Sandbox:
@@ -72,6 +72,7 @@ def test_a_sandbox_can_be_relaunched(web: Client, alice: User) -> None:
         assert there == (own if page == own_page(sandbox) else card)
 
 
+@pytest.mark.store
 def test_a_double_click_launches_once(web: Client, alice: User) -> None:
     sandbox = ended(alice)
     assert launch_again(web, sandbox, "/") == launch_again(web, sandbox, "/")
@@ -131,6 +132,7 @@ def test_an_ended_sandbox_shows_uptime_and_peaks(
     assert "15 min uptime peak 128 MB" in text(web.get(reverse("history")))
 
 
+@pytest.mark.store
 def test_peaks_outlive_the_samples(
     web: Client, alice: User, runtime: MemoryRuntime, clock: Clock
 ) -> None:
@@ -172,6 +174,7 @@ def test_an_idle_timeout_shows_how_to_avoid_it(web: Client, alice: User, clock: 
     assert "Requests to the sandbox keep it" in page
 
 
+@pytest.mark.store
 def test_the_history_can_be_filtered(web: Client, alice: User, runtime: MemoryRuntime) -> None:
     ended(alice, name="by-hand")
     late = launch(alice, name="too-late")
@@ -193,6 +196,7 @@ def test_the_history_can_be_filtered(web: Client, alice: User, runtime: MemoryRu
     assert web.get(reverse("history"), {"end": "x"})["Location"] == reverse("history")
 
 
+@pytest.mark.store
 def test_older_pages_keep_the_filter(web: Client, alice: User) -> None:
     from tests.harness import bulk_data
 
@@ -206,6 +210,7 @@ def test_older_pages_keep_the_filter(web: Client, alice: User) -> None:
     assert [len(page.context["ended"]) for page in (first, second)] == [20, 10]
 
 
+@pytest.mark.store
 def test_only_recent_sandboxes_are_searched(
     web: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
