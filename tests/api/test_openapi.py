@@ -64,6 +64,7 @@ described = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_appl
 OPERATIONS = sum(1 for _ in described.get_all_operations())
 
 
+@pytest.mark.slow
 @described.parametrize()
 @hypothesis.settings(
     max_examples=fuzz.examples_per_operation(OPERATIONS),

@@ -170,6 +170,7 @@ def test_a_sandbox_that_responds_but_is_not_ready_is_left_alone_and_reported(ali
     assert reload(sandbox).problem == ""
 
 
+@pytest.mark.slow
 def test_probes_are_not_activity(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     for _ in range(31):
@@ -180,6 +181,7 @@ def test_probes_are_not_activity(alice, runtime, clock):
     assert reload(sandbox).end_reason == EndReason.IDLE
 
 
+@pytest.mark.slow
 def test_requests_between_two_probes_are_activity(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     for _ in range(31):

@@ -100,6 +100,7 @@ def test_small_responses_add_up_to_traffic(alice, runtime, clock):
     assert reload(sandbox).last_activity_at == timezone.now()
 
 
+@pytest.mark.slow
 def test_what_the_host_sends_after_each_probe_is_not_activity(alice, runtime, clock):
     sandbox = launch(alice)
     runtime.set_neighbors(sandbox.public_id, 2)
@@ -204,6 +205,7 @@ def test_traffic_after_a_clock_correction_shortens_nothing(alice, runtime, clock
     assert reload(sandbox).idle_expires_at == sandbox.idle_expires_at
 
 
+@pytest.mark.slow
 def test_sweeps_and_pages_are_not_activity(alice, runtime, clock):
     sandbox = launch(alice, ttl_minutes=120)
     for _ in range(30):

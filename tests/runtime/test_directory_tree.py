@@ -27,7 +27,7 @@ def test_blocks_and_files_are_measured_as_by_du(tmp_path: Path) -> None:
     assert measure(tmp_path, SECONDS) == expected
 
 
-@pytest.mark.parametrize("depth", [1500, 4000])
+@pytest.mark.parametrize("depth", [1500, pytest.param(4000, marks=pytest.mark.slow)])
 def test_nested_directories_are_measured_and_removed(tmp_path: Path, depth: int) -> None:
     top = tmp_path / "top"
     top.mkdir()

@@ -262,6 +262,7 @@ def count(request: GeneratedRequest, answer: bytes) -> str:
     return status
 
 
+@pytest.mark.slow
 @examples(EXAMPLES, fuzz.PROXY_REQUESTS)
 @given(request=requests(WORLD), names_change=st.booleans())
 def test_nothing_that_is_let_through_reaches_beyond_a_sandbox(
