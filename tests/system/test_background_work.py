@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tests.harness.servers import own_stores
 from tests.system.test_queue import CREATE_TABLES, Installation
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
+
+ATTEMPTS = 3
 
 HUNG_AND_THEN = """
 import json, time
@@ -79,12 +82,13 @@ def hung() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def installation(hung: str, tmp_path: Path) -> Iterator[Installation]:
+@contextmanager
+def running_installation(hung: str, folder: Path) -> Iterator[Installation]:
     """Run a worker whose friendbot, mail server and webhook receiver hang."""
+    folder.mkdir()
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "sandboxportal.settings",
-        "VAR_DIR": str(tmp_path),
+        "VAR_DIR": str(folder),
         "SANDBOX_RUNTIME": "memory",
         "SANDBOX_MAX_SITE": "1000",
         "FRIENDBOT_URL": hung,
@@ -93,7 +97,7 @@ def installation(hung: str, tmp_path: Path) -> Iterator[Installation]:
         "WEBHOOK_ALLOW_PRIVATE": "on",
     }
     with own_stores() as stores:
-        created = Installation({**environment, **stores}, tmp_path / "worker.log")
+        created = Installation({**environment, **stores}, folder / "worker.log")
         created.console.run(CREATE_TABLES)
         created.start_worker()
         created.ask()
@@ -103,10 +107,14 @@ def installation(hung: str, tmp_path: Path) -> Iterator[Installation]:
 
 
 def test_launches_warnings_and_removals_are_taken_up_while_everything_else_hangs(
-    installation: Installation, hung: str
+    hung: str, tmp_path: Path
 ) -> None:
     """With 400 sandboxes waiting for a friendbot that hangs, within a second."""
     script = HUNG_AND_THEN.replace("HUNG_URL", repr(f"{hung}/hook"))
-    taken = json.loads(installation.console.run(script).splitlines()[-1])
-    assert set(taken) == {"launch", "warning", "removal"}
-    assert max(taken.values()) < 1, taken
+    attempts: list[dict[str, float]] = []
+    # Other processes may delay one attempt, but not all.
+    while not attempts or max(attempts[-1].values()) >= 1:
+        assert len(attempts) < ATTEMPTS, attempts
+        with running_installation(hung, tmp_path / str(len(attempts))) as installation:
+            attempts.append(json.loads(installation.console.run(script).splitlines()[-1]))
+    assert set(attempts[-1]) == {"launch", "warning", "removal"}

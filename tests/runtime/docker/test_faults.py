@@ -135,8 +135,12 @@ def test_a_worker_killed_at_any_point_leaves_only_labelled_objects(
         time.sleep(milliseconds / 1000)
         worker.send_signal(signal.SIGKILL)
     time.sleep(1)  # The engine may still be processing the last request.
-    docker_harness.runtime.destroy(spec.id)
-    assert docker_harness.remaining() == []
+
+    def is_removed() -> bool:
+        docker_harness.runtime.destroy(spec.id)
+        return docker_harness.remaining() == []
+
+    wait_for(is_removed, "nothing is left", 30)
 
 
 def test_containers_that_lost_their_network_are_recreated(docker_harness: DockerHarness) -> None:

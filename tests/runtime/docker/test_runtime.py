@@ -148,17 +148,6 @@ def test_traffic_among_services_is_not_activity(docker_harness: DockerHarness) -
     assert 0 <= moved < 256
 
 
-def test_an_unused_sandbox_has_hardly_any_traffic(
-    unused_sandbox: SharedSandbox[DockerHarness],
-) -> None:
-    # The host announces itself on the new network for a few seconds.
-    age = timezone.now() - unused_sandbox.facts.created_at
-    time.sleep(max(0.0, 15 - age.total_seconds()))
-    (seen,) = unused_sandbox.runtime.observe().values()
-    moved = (seen.traffic_bytes or 0) - (unused_sandbox.facts.traffic_bytes or 0)
-    assert 0 <= moved < 256
-
-
 def test_one_way_traffic_is_not_activity() -> None:
     used = kernel_counters.NetworkBytes(received=4000, sent=5000)
     announced = kernel_counters.NetworkBytes(received=4400, sent=5000)
@@ -254,3 +243,14 @@ def test_of_a_large_log_only_the_end_is_kept_in_memory(docker_harness: DockerHar
     assert 0 < counted.lines <= 100_000
     assert runtime.count_lines({spec.id: counted})[spec.id].lines == counted.lines
     assert peak < 60_000_000
+
+
+def test_an_unused_sandbox_has_hardly_any_traffic(
+    unused_sandbox: SharedSandbox[DockerHarness],
+) -> None:
+    # The host announces itself on the new network for a few seconds.
+    age = timezone.now() - unused_sandbox.facts.created_at
+    time.sleep(max(0.0, 15 - age.total_seconds()))
+    (seen,) = unused_sandbox.runtime.observe().values()
+    moved = (seen.traffic_bytes or 0) - (unused_sandbox.facts.traffic_bytes or 0)
+    assert 0 <= moved < 256
