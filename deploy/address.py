@@ -1,7 +1,8 @@
 """Run a command with the portal's address checked, derived, and reserved: `address.py COMMAND…`.
 
-The command gets HOST, PORT, SITE_URL and ALLOWED_HOSTS in its environment; values that are already
-set are kept. Runs before the virtual environment exists, so it uses only the standard library.
+The command gets HOST, PORT, SITE_URL and ALLOWED_HOSTS in its environment, and the address of the
+process `streams`; values that are already set are kept. Runs before the virtual environment exists,
+so it uses only the standard library.
 """
 
 from __future__ import annotations
@@ -76,12 +77,34 @@ def derive_settings(settings: Mapping[str, str]) -> dict[str, str]:
     return {"HOST": host, "PORT": port, "SITE_URL": url, "ALLOWED_HOSTS": hosts}
 
 
+def reserve_streams(values: Mapping[str, str]) -> tuple[socket.socket, dict[str, str]]:
+    """Reserve the port of the process `streams`: STREAMS_PORT, or the next free one after PORT.
+
+    Its URL is set if that of the portal is derived, too: otherwise a proxy is in front of both.
+    """
+    host, chosen = values["HOST"], os.environ.get("STREAMS_PORT")
+    if chosen:
+        reserved = reserve(host, parse_port(chosen))
+    else:
+        try:
+            reserved = reserve(host, min(int(values["PORT"]) + 1, MAX_PORT))
+        except SystemExit:
+            reserved = reserve(host, 0)
+    port = reserved.getsockname()[1]
+    found = {"STREAMS_HOST": host, "STREAMS_PORT": str(port)}
+    if not os.environ.get("SITE_URL"):
+        found["STREAMS_URL"] = f"{values['SITE_URL'].rpartition(':')[0]}:{port}"
+    return reserved, found | {name: os.environ[name] for name in found if os.environ.get(name)}
+
+
 def main(command: list[str]) -> None:
     values = derive_settings(os.environ)
     reserved = reserve(values["HOST"], parse_port(values["PORT"]))
-    if sys.platform == "linux":  # Elsewhere nothing else could bind the port.
-        fcntl.fcntl(reserved, fcntl.F_DUPFD, FIRST_INHERITED_FD)
-    os.environ |= values
+    streams, own = reserve_streams(values)
+    if sys.platform == "linux":  # Elsewhere nothing else could bind the ports.
+        for each in (reserved, streams):
+            fcntl.fcntl(each, fcntl.F_DUPFD, FIRST_INHERITED_FD)
+    os.environ |= values | own
     os.execvp(command[0], command)  # noqa: S606 - replaces this process, without a shell
 
 

@@ -14,6 +14,7 @@ COMMANDS = (
     "sandboxportal.wsgi",
     "--app sandboxportal",
     "reap_sandboxes --",
+    "streams.app:",
 )
 STOP_TIMEOUT_SECONDS = 10.0
 

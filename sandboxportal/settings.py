@@ -492,6 +492,13 @@ API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", 3000)
 API_WRONG_TOKENS_PER_MINUTE = env.int("API_WRONG_TOKENS_PER_MINUTE", 30)
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 
+# --- streams process --------------------------------------------------------------------------
+
+# It reads these variables from its environment; see deploy/streams/settings.py.
+STREAMS_URL = env.str("STREAMS_URL", "").rstrip("/")
+STREAMS_PORT = env.int("STREAMS_PORT", 8002)
+MCP_ENABLED = env.bool("MCP_ENABLED", True)
+
 # --- static files -----------------------------------------------------------------------------
 
 STATIC_URL = "static/"

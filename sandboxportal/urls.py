@@ -11,6 +11,7 @@ from sandboxes.api import api
 from sandboxes.api.methods import answer_every_method
 from sandboxes.api.oauth import device_authorization_endpoint, token_endpoint
 from sandboxes.api.root import api_root, unknown_path
+from sandboxes.api.streams import read_streams
 from sandboxes.metrics import health
 from sandboxes.views import gateway
 
@@ -44,5 +45,6 @@ urlpatterns = [
         gateway.authorize,
         name="gateway-authorize",
     ),
+    path("streams/read", read_streams, name="read-streams"),
     path("metrics", health.metrics, name="metrics"),
 ]

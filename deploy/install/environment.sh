@@ -59,6 +59,7 @@ add_defaults() {
     add_value EMAIL_URL consolemail://
     add_value ACCOUNT_EMAIL_VERIFICATION none
     add_value LOG_FORMAT json
+    add_value STREAMS_URL "$(. "$DRAFT" && printf '%s' "$SITE_URL")"
 }
 
 # The file is read by systemd and by shells: both know single quotes.

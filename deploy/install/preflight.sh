@@ -51,6 +51,7 @@ check_ports() {
     check_port "$HTTPS_PORT" "Stop the program that uses it, or choose another one with --https-port."
     check_port "$POSTGRESQL_PORT" "Stop the program that uses it, or choose another one with --postgresql-port."
     check_port "$WEB_PORT" "Stop the program that uses it: the web process listens there."
+    check_port 8002 "Stop the program that uses it: the streams process listens there."
     if [ -z "$DATABASE_URL" ] && [ ! -e "/etc/postgresql/$(postgresql_version)/portal" ]; then
         check_port "$STORE_PORT" "Stop the program that uses it, or name a PostgreSQL server with --database-url."
     fi

@@ -57,14 +57,14 @@ restart_changed() {
     if has_systemd; then
         systemctl daemon-reload
         systemctl enable -q --now sandbox-portal-firewall
-        systemctl enable -q sandbox-portal-socket-proxy sandbox-portal@{web,worker,reaper} sandbox-portal-gateway
+        systemctl enable -q sandbox-portal-socket-proxy sandbox-portal@{web,streams,worker,reaper} sandbox-portal-gateway
     else
         service supervisor status >/dev/null 2>&1 || change "Start Supervisor" quietly service supervisor start
         wait_for_supervisor
         if [ -n "${RELOAD:-}" ]; then quietly supervisorctl update; fi
     fi
     if [ -n "$RESTART" ]; then
-        change "Restart the processes" "$portal" restart web worker reaper socket-proxy
+        change "Restart the processes" "$portal" restart web streams worker reaper socket-proxy
     fi
     if [ -n "$RESTART_GATEWAY" ]; then change "Restart the gateway" "$portal" restart gateway; fi
     "$portal" start

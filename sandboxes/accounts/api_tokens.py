@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import string
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -71,14 +72,25 @@ def issue(
 
 def authenticate(text: str) -> ApiToken | None:
     """Return the valid token with this text and record its use, or return None."""
-    if not is_well_formed(text):
-        return None
+    return authenticate_all([text]).get(text)
+
+
+def authenticate_all(texts: Iterable[str]) -> dict[str, ApiToken]:
+    """Return the valid tokens among these by their text, and record their use."""
+    by_digest = {_digest(text): text for text in texts if is_well_formed(text)}
+    if not by_digest:
+        return {}
     now = clock.now()
-    token = ApiToken.objects.usable(now).select_related("user").filter(digest=_digest(text)).first()
-    used_at = token.last_used_at if token else None
-    if token and (used_at is None or abs(now - used_at) > LAST_USED_PRECISION):
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
-    return token
+    usable = ApiToken.objects.usable(now).select_related("user").filter(digest__in=by_digest)
+    found = {by_digest[token.digest]: token for token in usable}
+    unused = [
+        token.pk
+        for token in found.values()
+        if token.last_used_at is None or abs(now - token.last_used_at) > LAST_USED_PRECISION
+    ]
+    if unused:
+        ApiToken.objects.filter(pk__in=unused).update(last_used_at=now)
+    return found
 
 
 def revoke_all_of(rule: IdentityRule) -> None:

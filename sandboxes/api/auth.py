@@ -46,7 +46,7 @@ class PortalToken(HttpBearer):
         if row is None:
             throttling.invalid_tokens.count(request.META.get("REMOTE_ADDR", ""))
             # Not None: an invalid token must not fall back to the session of the browser.
-            raise InvalidToken("Invalid, expired, or revoked token. Create a new one.")
+            raise InvalidToken
         if Scope.values.index(row.scope) < Scope.values.index(self.required):
             raise InsufficientScope(self.required, row.scope)
         throttling.api_calls.count(str(row.user_id))

@@ -41,6 +41,9 @@ MESSAGES_BY_ERROR_TYPE = {
 class InvalidToken(Exception):
     """The token is invalid, expired or revoked."""
 
+    def __init__(self) -> None:
+        super().__init__("Invalid, expired, or revoked token. Create a new one.")
+
 
 class InsufficientScope(Exception):
     """The token is valid, but its scope doesn't allow the operation."""
@@ -76,7 +79,8 @@ def validation_problem(fields: Iterable[tuple[str, str]]) -> HttpResponse:
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
 
 
-def _invalid_token(_request: HttpRequest, error: InvalidToken) -> HttpResponse:
+def invalid_token(_request: HttpRequest, error: InvalidToken) -> HttpResponse:
+    """Return a 401 response for a token that is invalid, expired or revoked."""
     challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
     return problem(HTTPStatus.UNAUTHORIZED, str(error), headers=challenge)
 
@@ -145,7 +149,8 @@ def _quota_exceeded(_request: HttpRequest, error: exceptions.QuotaExceeded) -> H
     )
 
 
-def _rate_limited(_request: HttpRequest, error: exceptions.RateLimited) -> HttpResponse:
+def rate_limited(_request: HttpRequest, error: exceptions.RateLimited) -> HttpResponse:
+    """Return a 429 response for too many requests in a time."""
     seconds = _seconds_until(error.retry_at)
     return problem(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -225,14 +230,14 @@ def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
 
 
 HANDLERS: dict[type[Exception], Any] = {
-    InvalidToken: _invalid_token,
+    InvalidToken: invalid_token,
     InsufficientScope: _insufficient_scope,
     ValidationError: _request_invalid,
     exceptions.ValidationFailed: _validation_failed,
     exceptions.IdempotencyKeyReused: _idempotency_key_reused,
     exceptions.StateConflict: _state_conflict,
     exceptions.QuotaExceeded: _quota_exceeded,
-    exceptions.RateLimited: _rate_limited,
+    exceptions.RateLimited: rate_limited,
     exceptions.Unavailable: _unavailable,
     OperationalError: database_unavailable,
     InterfaceError: database_unavailable,

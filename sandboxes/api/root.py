@@ -15,7 +15,7 @@ from sandboxes.lib import client_package
 @csrf_exempt
 @require_safe
 def api_root(request: HttpRequest, **_: object) -> HttpResponse:
-    """Return where the documentation, sign-in and the client are. Needs no token."""
+    """Return where the documentation, sign-in, events and the client are. Needs no token."""
     names = {
         "openapi": "api:openapi-json",
         "documentation": "api:openapi-view",
@@ -24,6 +24,10 @@ def api_root(request: HttpRequest, **_: object) -> HttpResponse:
     }
     urls = {key: request.build_absolute_uri(reverse(name)) for key, name in names.items()}
     body: dict[str, object] = {"name": f"{settings.PORTAL_NAME} API", "version": "1", **urls}
+    if settings.STREAMS_URL:
+        body["events"] = f"{settings.STREAMS_URL}/streams/events"
+        if settings.MCP_ENABLED:
+            body["mcp"] = f"{settings.STREAMS_URL}/mcp"
     if package := client_package.current():
         url = request.build_absolute_uri(reverse("client-package", args=[package.name]))
         body["client"] = {"version": package.version, "url": url}

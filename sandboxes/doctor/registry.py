@@ -17,6 +17,7 @@ from sandboxes.doctor import (
     host,
     network,
     stellar,
+    streams,
     workers,
 )
 from sandboxes.doctor.findings import Check
@@ -38,6 +39,7 @@ CHECKS = (
     Check("firewall", network.host_reachability, 45),
     Check("ports", network.ports),
     Check("gateway", gateway.gateway),
+    Check("streams", streams.streams, 15),
     Check("disks", host.disks, 15),
     Check("memory", host.memory),
     Check("clocks", host.clocks, 15),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sandbox_client.commands import inspect, launch, lifecycle, main, output, session
+from sandbox_client.commands import inspect, launch, lifecycle, listen, main, output, session
 
 from sandboxes.accounts import api_tokens
 from sandboxes.models import Scope
@@ -68,7 +68,7 @@ def sandbox(
         capfd.readouterr()
         with monkeypatch.context() as patch:
             patch.setattr(output, "options", options := output.Options())
-            for module in (main, inspect, launch, lifecycle, session):
+            for module in (main, inspect, launch, lifecycle, listen, session):
                 patch.setattr(module, "options", options)
             patch.setattr(sys, "argv", ["sandbox", *arguments])
             patch.setattr(sys, "stdin", StringIO(standard_input))

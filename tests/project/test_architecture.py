@@ -101,6 +101,14 @@ def test_imports_run_one_way():
     assert [upward for file in files for upward in upward_imports(file)] == []
 
 
+def test_the_streams_process_imports_nothing_of_the_portal():
+    files = modules(ROOT / "deploy" / "streams")
+    assert files
+    for file in files:
+        used = {name.split(".")[0] for name in imports(file)}
+        assert not used & {"django", "sandboxes", "sandboxportal"}, name_of(file)
+
+
 def module_of(file: Path) -> str:
     parts = file.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

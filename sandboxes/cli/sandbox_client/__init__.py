@@ -21,15 +21,17 @@ except PackageNotFoundError:  # Run from a checkout.
 if TYPE_CHECKING:
     from sandbox_client.asynchronous import AsyncClient as AsyncClient
     from sandbox_client.asynchronous import AsyncSandbox as AsyncSandbox
+    from sandbox_client.event_stream import PortalEvent as PortalEvent
     from sandbox_client.synchronous import Client as Client
     from sandbox_client.synchronous import Sandbox as Sandbox
 
-__all__ = ["AsyncClient", "AsyncSandbox", "Client", "Sandbox", "__version__"]
+__all__ = ["AsyncClient", "AsyncSandbox", "Client", "PortalEvent", "Sandbox", "__version__"]
 
 _MODULES = {
     "AsyncClient": "asynchronous",
     "AsyncSandbox": "asynchronous",
     "Client": "synchronous",
+    "PortalEvent": "event_stream",
     "Sandbox": "synchronous",
 }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
 import httpx2
 
-from sandbox_client import errors, protocol, sign_in
+from sandbox_client import errors, event_stream, protocol, sign_in
+from sandbox_client.event_stream import PortalEvent
 from sandbox_client.protocol import Call, SandboxData
 from sandbox_client.synchronous import DEFAULT_LAUNCH_SECONDS, POLL_SECONDS, RESET_SECONDS
 
@@ -53,12 +54,7 @@ class AsyncClient:
             )
         except httpx2.HTTPError as error:
             raise errors.PortalUnreachable(protocol.unreachable(self.url, error)) from error
-        return protocol.parse(
-            response.status_code,
-            response.headers.get("content-type", ""),
-            response.content,
-            response.headers.get("retry-after"),
-        )
+        return protocol.parse_response(response)
 
     async def launch(
         self,
@@ -137,6 +133,42 @@ class AsyncClient:
     async def limits(self) -> dict[str, Any]:
         """Return the limits of the user, and when the next slot opens."""
         return dict(await self.send(Call("GET", "/limits")))
+
+    async def events(
+        self,
+        sandbox_id: str | None = None,
+        *,
+        replay_minutes: int = 0,
+        on_retry: Callable[[errors.SandboxError], None] = lambda _: None,
+    ) -> AsyncIterator[PortalEvent]:
+        """Yield events of the portal and of sandboxes as they happen; see `Client.events`."""
+        position = event_stream.Position(sandbox_id, replay_minutes)
+        while True:
+            try:
+                async for event in self._connect(position):
+                    yield event
+                error: errors.SandboxError = errors.PortalUnreachable("The connection ended.")
+            except errors.SandboxError as failure:
+                if event_stream.is_final(failure) or not position.is_known:
+                    raise
+                error = failure
+            on_retry(error)
+            await asyncio.sleep(position.backoff(error))
+
+    async def _connect(self, position: event_stream.Position) -> AsyncIterator[PortalEvent]:
+        url = event_stream.address(await self.send(Call("GET", "")))
+        parser = event_stream.Parser()
+        try:
+            async with self._http.stream("GET", url, **position.request()) as response:
+                if not response.is_success:
+                    await response.aread()
+                    protocol.parse_response(response)
+                async for line in response.aiter_lines():
+                    for fields in parser.feed(line):
+                        if event := position.take(fields):
+                            yield event
+        except httpx2.HTTPError as error:
+            raise errors.PortalUnreachable(protocol.unreachable(url, error)) from error
 
 
 class AsyncSandbox(SandboxData):

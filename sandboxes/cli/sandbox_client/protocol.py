@@ -174,6 +174,16 @@ def parse(status: int, content_type: str, content: bytes, retry_after: str | Non
     )
 
 
+def parse_response(response: httpx2.Response) -> Any:
+    """Return the JSON of a response that has been read; see `parse`."""
+    return parse(
+        response.status_code,
+        response.headers.get("content-type", ""),
+        response.content,
+        response.headers.get("retry-after"),
+    )
+
+
 def moment(value: str | None) -> datetime | None:
     """Return a time of the API, in UTC."""
     return datetime.fromisoformat(value) if value else None

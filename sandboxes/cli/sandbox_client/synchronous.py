@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
 import httpx2
 
-from sandbox_client import errors, protocol, sign_in
+from sandbox_client import errors, event_stream, protocol, sign_in
+from sandbox_client.event_stream import PortalEvent
 from sandbox_client.heartbeat import Heartbeat
 from sandbox_client.protocol import Call, SandboxData
 
@@ -60,12 +61,7 @@ class Client:
             )
         except httpx2.HTTPError as error:
             raise errors.PortalUnreachable(protocol.unreachable(self.url, error)) from error
-        return protocol.parse(
-            response.status_code,
-            response.headers.get("content-type", ""),
-            response.content,
-            response.headers.get("retry-after"),
-        )
+        return protocol.parse_response(response)
 
     def launch(
         self,
@@ -149,6 +145,47 @@ class Client:
     def limits(self) -> dict[str, Any]:
         """Return the limits of the user, and when the next slot opens."""
         return dict(self.send(Call("GET", "/limits")))
+
+    def events(
+        self,
+        sandbox_id: str | None = None,
+        *,
+        replay_minutes: int = 0,
+        on_retry: Callable[[errors.SandboxError], None] = lambda _: None,
+    ) -> Iterator[PortalEvent]:
+        """Yield events of the portal and of sandboxes as they happen, without an end.
+
+        They are those of one sandbox or of all; with `replay_minutes`, those of the past come
+        first. If the connection is lost, `on_retry` is called, and the next connection continues
+        where this one ended. Raises PortalUnreachable if there is no first connection, and
+        ProblemError if the portal refuses.
+        """
+        position = event_stream.Position(sandbox_id, replay_minutes)
+        while True:
+            try:
+                yield from self._connect(position)
+                error: errors.SandboxError = errors.PortalUnreachable("The connection ended.")
+            except errors.SandboxError as failure:
+                if event_stream.is_final(failure) or not position.is_known:
+                    raise
+                error = failure
+            on_retry(error)
+            time.sleep(position.backoff(error))
+
+    def _connect(self, position: event_stream.Position) -> Iterator[PortalEvent]:
+        url = event_stream.address(self.send(Call("GET", "")))
+        parser = event_stream.Parser()
+        try:
+            with self._http.stream("GET", url, **position.request()) as response:
+                if not response.is_success:
+                    response.read()
+                    protocol.parse_response(response)
+                for line in response.iter_lines():
+                    for fields in parser.feed(line):
+                        if event := position.take(fields):
+                            yield event
+        except httpx2.HTTPError as error:
+            raise errors.PortalUnreachable(protocol.unreachable(url, error)) from error
 
 
 class Sandbox(SandboxData):

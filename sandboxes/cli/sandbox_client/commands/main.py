@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from sandbox_client import __version__, errors
-from sandbox_client.commands import connect, inspect, launch, lifecycle, session
+from sandbox_client.commands import connect, inspect, launch, lifecycle, listen, session
 from sandbox_client.commands.output import options
 
 EPILOG = (
@@ -43,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (session, launch, inspect, connect, lifecycle):
+for module in (session, launch, inspect, connect, lifecycle, listen):
     module.register(app)
 
 

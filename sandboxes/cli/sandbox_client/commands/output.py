@@ -42,6 +42,12 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def print_json_line(value: Any) -> None:
+    """Print one of several values as JSON, on a line of its own and at once."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+    sys.stdout.flush()
+
+
 def note(text: str) -> None:
     """Print a sentence that isn't part of the result."""
     if not options.json:
