@@ -91,7 +91,12 @@ def reserve_streams(values: Mapping[str, str]) -> tuple[socket.socket, dict[str,
         except SystemExit:
             reserved = reserve(host, 0)
     port = reserved.getsockname()[1]
-    found = {"STREAMS_HOST": host, "STREAMS_PORT": str(port)}
+    local = "127.0.0.1" if host in WILDCARDS else f"[{host}]" if ":" in host else host
+    found = {
+        "STREAMS_HOST": host,
+        "STREAMS_PORT": str(port),
+        "STREAMS_PORTAL_URL": f"http://{local}:{values['PORT']}",
+    }
     if not os.environ.get("SITE_URL"):
         found["STREAMS_URL"] = f"{values['SITE_URL'].rpartition(':')[0]}:{port}"
     return reserved, found | {name: os.environ[name] for name in found if os.environ.get(name)}

@@ -1,10 +1,10 @@
-"""The ASGI application: event streams, and a health check for this machine."""
+"""The ASGI application: event streams, the MCP server, and a health check for this machine."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TypedDict
 
 from starlette.applications import Starlette
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from streams import events
+from streams import events, mcp_server
 from streams.portal import Portal
 from streams.settings import Settings, read
 
@@ -31,10 +31,15 @@ def healthz(request: Request) -> Response:
 
 def create_app(settings: Settings) -> Starlette:
     """Return the application."""
+    portal = Portal(settings)
+    server = mcp_server.create_server(portal, settings)
+    mcp = mcp_server.Guard(mcp_server.create_app(server, settings), portal, settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        async with Portal(settings) as portal:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(portal)
+            await stack.enter_async_context(server.session_manager.run())
             hub = events.Hub(portal)
             reading = asyncio.create_task(hub.run())
             try:
@@ -45,6 +50,8 @@ def create_app(settings: Settings) -> Starlette:
                     await reading
 
     routes = [Route("/healthz", healthz), Route("/streams/events", events.stream)]
+    if settings.mcp_enabled:
+        routes.append(Route("/mcp", mcp))
     return Starlette(routes=routes, lifespan=lifespan)
 
 

@@ -18,9 +18,10 @@ from typing import Any
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from streams.portal import Portal, PortalAway, bearer, forwarded
+from streams.problems import problem
 
 log = logging.getLogger(__name__)
 
@@ -185,26 +186,3 @@ async def _events(hub: Hub, connection: Connection) -> AsyncIterator[ServerSentE
             yield item
     finally:
         hub.remove(connection)
-
-
-def problem(
-    status: int,
-    detail: str = "",
-    *,
-    retry_after: str | int | None = None,
-    body: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """Return a problem response, as the API's are."""
-    described = body or {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
-    extra = dict(headers or {})
-    if retry_after is not None:
-        extra["Retry-After"] = str(retry_after)
-    if status == HTTPStatus.UNAUTHORIZED:
-        extra.setdefault("WWW-Authenticate", "Bearer")
-    return JSONResponse(described, status, extra, media_type="application/problem+json")

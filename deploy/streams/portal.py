@@ -9,6 +9,7 @@ import httpx2
 
 from streams.settings import Settings
 
+API = "/api/v1"
 SECONDS = 60
 CONNECT_SECONDS = 5
 FORWARDED = ("x-forwarded-for", "x-request-id")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 FALSE = ("", "0", "false", "no", "off")
-WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+LOCAL = "http://127.0.0.1:8000"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Settings:
         return urlsplit(self.site_url).scheme
 
     @property
+    def hosts(self) -> set[str]:
+        """The hosts at which clients reach this process."""
+        return {urlsplit(url).netloc for url in (self.site_url, self.streams_url) if url}
+
+    @property
     def origins(self) -> set[str]:
         """The origins of pages that may call this process."""
         addresses = (urlsplit(url) for url in (self.site_url, self.streams_url) if url)
@@ -43,12 +48,10 @@ class Settings:
 
 def read(environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings."""
-    host, port = environment.get("HOST", ""), environment.get("PORT") or "8000"
-    local = "127.0.0.1" if host in WILDCARDS else f"[{host}]" if ":" in host else host
-    own = f"http://{local}:{port}"
     return Settings(
-        portal_url=(environment.get("STREAMS_PORTAL_URL") or own).rstrip("/"),
-        site_url=(environment.get("SITE_URL") or own).rstrip("/"),
+        # Not from PORT, which process managers such as Honcho set for each process.
+        portal_url=(environment.get("STREAMS_PORTAL_URL") or LOCAL).rstrip("/"),
+        site_url=(environment.get("SITE_URL") or LOCAL).rstrip("/"),
         streams_url=environment.get("STREAMS_URL", "").rstrip("/"),
         mcp_enabled=environment.get("MCP_ENABLED", "true").lower() not in FALSE,
         portal_name=environment.get("PORTAL_NAME") or "Sandbox Portal",

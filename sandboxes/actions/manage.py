@@ -29,6 +29,7 @@ from sandboxes.worker import tasks as worker_tasks
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+MAX_AGENT_LENGTH, MAX_SUMMARY_LENGTH = 100, 300
 EXTEND_NOT_RUNNING = "Only a running sandbox can be extended; this one is {state}."
 KEEP_ALIVE_NOT_RUNNING = "Only a running sandbox can be kept alive; this one is {state}."
 HEARTBEAT_ENDED = "Only an active sandbox takes heartbeats; this one is {state}."
@@ -94,6 +95,23 @@ def record_heartbeat(sandbox: Sandbox) -> None:
         sandbox.refresh_from_db()
         raise StateConflict(HEARTBEAT_ENDED.format(state=sandbox.state))
     sandbox.heartbeat_expires_at = due
+
+
+def record_agent_call(sandbox: Sandbox, agent: str, tool: str, summary: str, actor: User) -> None:
+    """Record in the journal that an agent is about to use the sandbox, in any state.
+
+    Raises ValidationFailed.
+    """
+    for field, text in (("agent", agent), ("tool", tool)):
+        if not text.strip() or len(text) > MAX_AGENT_LENGTH:
+            raise ValidationFailed(field, f"Enter 1 to {MAX_AGENT_LENGTH} characters.")
+    if len(summary) > MAX_SUMMARY_LENGTH:
+        raise ValidationFailed("summary", f"Enter at most {MAX_SUMMARY_LENGTH} characters.")
+    agent, tool, summary = (
+        " ".join(text.replace("\0", "").split()) for text in (agent, tool, summary)
+    )
+    message = f"Agent {agent} calls {tool}{f': {summary}' if summary else '.'}"
+    journal.record(sandbox, EventKind.AGENT_CALL, message, actor=actor, agent=agent, tool=tool)
 
 
 def rename(sandbox: Sandbox, name: str, actor: User) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from sandboxes.api import launch, limits, observability, problems
+from sandboxes.api import explorer, launch, limits, observability, problems
 from sandboxes.api.auth import READ
 from sandboxes.api.openapi import PortalAPI, ReferencePage
 from sandboxes.api.webhooks import endpoints, inbox
@@ -17,6 +17,7 @@ __all__ = ["api"]
 TAGS = {
     "Sandboxes": "Launch, extend, reset and destroy sandboxes, and read their credentials.",
     "Observability": "The activity, logs and resource usage of a sandbox.",
+    "APIs of sandboxes": "What a sandbox's own API offers, and requests to it.",
     "Events of sandboxes": "What happens in a sandbox, its webhook deliveries, and its clock.",
     "Limits and blueprints": "What you may launch, and when.",
     "Webhooks": "Messages to your server when the state of a sandbox changes.",
@@ -45,6 +46,7 @@ problems.register_handlers(api)
 for router in (
     launch.router,
     observability.router,
+    explorer.router,
     inbox.router,
     limits.router,
     endpoints.router,

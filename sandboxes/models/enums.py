@@ -80,6 +80,7 @@ class EventKind(models.TextChoices):
     TOUCHED = "touched"
     CREDENTIALS_READ = "credentials_read"
     RENAMED = "renamed"
+    AGENT_CALL = "agent_call"
     RESET_REQUESTED = "reset_requested"
     RESET = "reset"
     RESET_FAILED = "reset_failed"

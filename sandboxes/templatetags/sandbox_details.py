@@ -24,6 +24,7 @@ ICONS: dict[str, str] = {
     EventKind.EXTENDED: "clock-plus",
     EventKind.TOUCHED: "timer-reset",
     EventKind.RENAMED: "pencil",
+    EventKind.AGENT_CALL: "bot",
     EventKind.RESET_REQUESTED: "rotate-ccw",
     EventKind.RESET: "rotate-ccw",
     EventKind.RESET_FAILED: "circle-x",

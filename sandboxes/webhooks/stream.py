@@ -89,7 +89,8 @@ def read(owners: Collection[int], after: Position) -> tuple[list[StreamEvent], P
     received = received.select_related("sandbox").only(
         "message_id", "type", "body", "received_at", "sandbox__public_id", "sandbox__owner_id"
     )
-    journal, inbox = (list(rows.order_by("pk")[:MAX_EVENTS]) for rows in (reported, received))
+    journal = list(reported.order_by("pk")[:MAX_EVENTS])
+    inbox = list(received.order_by("pk")[:MAX_EVENTS])
     end = Position(
         _next(journal, after.journal, settled.journal), _next(inbox, after.inbox, settled.inbox)
     )

@@ -242,6 +242,13 @@ API = {
     "api/v1/sandboxes/<sandbox_id>/credentials": rule(GET="401 404 200 404", journaled=True),
     "api/v1/sandboxes/<sandbox_id>/events": rule(GET="401 404 200 404"),
     "api/v1/sandboxes/<sandbox_id>/extensions": rule(POST="401 404 201 404", data={"minutes": 15}),
+    "api/v1/sandboxes/<sandbox_id>/operations": rule(GET="401 404 503 404"),
+    "api/v1/sandboxes/<sandbox_id>/requests": rule(
+        POST="401 404 503 404", data={"method": "GET", "path": "/v1/plans"}
+    ),
+    "api/v1/sandboxes/<sandbox_id>/agent-calls": rule(
+        POST="401 404 200 404", data={"agent": "tests", "tool": "call_api"}
+    ),
     "api/v1/sandboxes/<sandbox_id>/heartbeat": rule(POST="401 404 409 404"),
     "api/v1/sandboxes/<sandbox_id>/inbox": rule(
         GET="401 404 200 404",

@@ -23,4 +23,4 @@ def test_a_process_that_runs_and_one_that_does_not(settings: Any) -> None:
         settings.STREAMS_PORT = int(settings.STREAMS_URL.rpartition(":")[2])
         findings = list(streams())
     assert [finding.level for finding in findings] == [Level.OK, Level.ERROR]
-    assert "503" in findings[1].text
+    assert "503" in findings[1].message

@@ -203,6 +203,7 @@ def _environment(var: Path, port: int, friendbot: int) -> dict[str, str]:
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "SITE_URL": f"http://127.0.0.1:{port}",
+        "STREAMS_PORTAL_URL": f"http://127.0.0.1:{port}",
         "SECRET_KEY": secrets.token_urlsafe(50),
         "SANDBOX_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "SANDBOX_INSTANCE": f"e2e-{secrets.token_hex(4)}",

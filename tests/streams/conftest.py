@@ -14,6 +14,7 @@ from streams.settings import read
 
 from sandboxes.accounts import api_tokens
 from sandboxes.models import Scope
+from tests.harness.ports import reserve_port
 from tests.helpers.wait import wait_for
 
 if TYPE_CHECKING:
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 @contextmanager
 def running(**environment: str) -> Iterator[str]:
     """Run the process in a thread; yield its URL."""
-    config = uvicorn.Config(
-        create_app(read(environment)), port=0, log_level="error", timeout_graceful_shutdown=1
-    )
+    port = reserve_port()
+    url = f"http://127.0.0.1:{port}"
+    app = create_app(read({"STREAMS_URL": url, **environment}))
+    config = uvicorn.Config(app, port=port, log_level="error", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = Thread(target=server.run, daemon=True)
     thread.start()
     wait_for(lambda: server.started, "the process serves requests")
-    [socket] = server.servers[0].sockets
     try:
-        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+        yield url
     finally:
         server.should_exit = True
         thread.join(timeout=10)

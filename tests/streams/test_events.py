@@ -181,7 +181,8 @@ def test_a_user_has_a_limit_of_streams_and_a_closed_one_frees_its_place(
     url = f"{streams}/streams/events"
     with httpx2.stream("GET", url, headers=headers) as first:
         assert first.status_code == 200
-        assert next(first.iter_lines()).startswith("id: ")
+        lines = first.iter_lines()  # The response is closed with its iterator.
+        assert next(lines).startswith("id: ")
         refused = httpx2.get(url, headers=headers)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
     health = f"{streams}/healthz"

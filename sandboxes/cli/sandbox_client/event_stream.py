@@ -92,7 +92,7 @@ class Position:
     def backoff(self, error: errors.SandboxError) -> float:
         """Return the seconds to wait after an error, twice as long each time."""
         self._failures += 1
-        seconds = min(MAX_BACKOFF_SECONDS, 0.25 * 2**self._failures)
+        seconds: float = min(MAX_BACKOFF_SECONDS, 0.25 * 2**self._failures)
         asked = getattr(error, "retry_after", None) or 0
         return max(float(asked), seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
