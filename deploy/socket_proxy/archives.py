@@ -11,6 +11,8 @@ from socket_proxy.schema import require
 MAX_MEMBERS = 100
 FILE_NAME = r"(?:[A-Za-z0-9_@+.-][A-Za-z0-9_@+ .-]*/)*[A-Za-z0-9_@+.-][A-Za-z0-9_@+ .-]*"
 MAX_NAME_LENGTH = 255
+USER_DATABASES = ("etc/passwd", "etc/group")
+"""Files from which the engine learns, when a container starts, which number its user has."""
 SECRETS_DIRECTORY = "run/secrets"
 MODE = 0o777
 SECRETS_MODE = 0o1777
@@ -44,6 +46,7 @@ def _clean(member: tarfile.TarInfo) -> tarfile.TarInfo:
     parts = member.name.split("/")
     valid = re.fullmatch(FILE_NAME, member.name, re.ASCII) and not {".", ".."} & set(parts)
     require(valid, "the name of a file isn't allowed")
+    require(member.name not in USER_DATABASES, "the users of an image can't be changed")
     clean = tarfile.TarInfo(member.name)
     if member.isdir():
         require(member.name == SECRETS_DIRECTORY, "directories aren't allowed")

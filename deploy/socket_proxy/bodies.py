@@ -63,6 +63,8 @@ STARTUP_CPUS = 1.0
 OOM_SCORE = 500
 BRIDGE_NAME = "com.docker.network.bridge.name"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+BUILT_IN_BRIDGE = {"type": ["builtin"], "driver": ["bridge"]}
+"""Filter of the network that the engine creates whenever it starts."""
 NO_HEALTHCHECK = {"Test": ["NONE"]}
 LOG = {"Type": "json-file", "Config": {"max-size": "2m", "max-file": "2"}}
 HARMLESS_ULIMITS = ("as", "cpu", "data", "locks", "memlock", "nproc", "rss", "sigpending", "stack")
@@ -434,11 +436,16 @@ def own_filter(settings: Settings) -> Validator:
     return validate
 
 
-def network_filter(value: Any) -> dict[str, list[str]]:
-    """Accept the `filters` of a list of networks; `answers` hides what is foreign."""
-    names = list_of(text(r"[A-Za-z0-9_.:/=-]+"), most=10)
-    keys = ("label", "name", "type", "driver")
-    clean: dict[str, list[str]] = record(dict.fromkeys(keys, optional(names)))(
-        parse_json(value.encode())
-    )
-    return clean
+def network_filter(settings: Settings) -> Validator:
+    """Accept the `filters` with which the portal lists networks.
+
+    Although `answers` hides what is foreign, the number of networks that match a name or a label
+    would tell it.
+    """
+    own = own_filter(settings)
+
+    def validate(value: Any) -> Any:
+        given = parse_json(value.encode())
+        return given if given in ({}, BUILT_IN_BRIDGE) else own(value)
+
+    return validate

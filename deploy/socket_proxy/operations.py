@@ -129,7 +129,7 @@ def operations(settings: Settings) -> list[Operation]:
         Operation(
             "GET",
             "/networks",
-            query={"filters": as_json(bodies.network_filter)},
+            query={"filters": as_json(bodies.network_filter(settings))},
             reduce=answers.networks,
         ),
         Operation("POST", "/networks/create", body=bodies.network(settings)),

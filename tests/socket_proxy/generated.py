@@ -227,7 +227,8 @@ OTHER_OPERATIONS = [
     *("HEAD /containers/OWN/archive?path=/", "POST /grpc", "GET /debug/vars", "GET /"),
 ]
 QUERIES: dict[str, list[str]] = {
-    "filters": ["", "{}", '{"label":["sandboxportal.instance"]}', "null", "OWN-FILTER", "[]"],
+    "filters": ["", "{}", '{"label":["sandboxportal.instance"]}', "null", "OWN-FILTER", "[]"]
+    + ['{"name":["x"]}'],
     "name": ["x", "FOREIGN", "OWN"],
     "all": ["1", "True", "yes"],
     "size": ["1"],
@@ -282,6 +283,8 @@ def hostile_archives() -> list[bytes]:
         packed("hard", type=tarfile.LNKTYPE, linkname="/etc/passwd"),
         packed("device", type=tarfile.CHRTYPE, devmajor=1, devminor=1),
         packed("etc", type=tarfile.DIRTYPE, mode=0o777),
+        packed("etc/passwd", size=1),
+        packed("etc/group", size=1),
         packed("run/secrets", type=tarfile.DIRTYPE, mode=0o6777),
         packed("etc/x", size=10)[:700],
         packed("etc/x", size=1) + packed("link", type=tarfile.SYMTYPE, linkname="/"),

@@ -299,6 +299,16 @@ def test_lists_show_foreign_objects_only_as_subnets(attacker: Attacker) -> None:
             assert attacker.ask("GET", path + query)[0] == 403, (path, query)
     status, text = attacker.ask("GET", f"/containers/json?all=1&filters={own}")
     assert (status, attacker.foreign in text, attacker.own in text) == (200, False, True)
+    # The number of matches would tell the names and labels of foreign networks.
+    for filters in (
+        {"name": [attacker.foreign_network]},
+        {"name": [attacker.foreign_network[:9]]},
+        {"label": ["com.docker.compose.project"]},
+        {"driver": ["bridge"]},
+        {"label": [label], "name": ["x"]},
+    ):
+        path = f"/networks?filters={quote(json.dumps(filters))}"
+        assert attacker.ask("GET", path)[0] == 403, filters
     status, text = attacker.ask("GET", "/networks")
     network = attacker.harness.client.inspect_network(attacker.foreign_network)
     assert status == 200

@@ -21,6 +21,8 @@ from sandboxes.runtime.specs import SECRETS_DIRECTORY
 
 MAX_SECRET_BYTES = 60 * 1024
 MAX_SERVICE_BYTES = 512 * 1024
+USER_DATABASES = ("/etc/passwd", "/etc/group")
+"""Preparing a blueprint checks a service's user with those of its image."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,10 @@ def target_of(kind: str, use: FileUse) -> str:
             f"A secret is kept in memory, below {SECRETS_DIRECTORY}.",
             "Write a name in `target`, and let the service read the file from "
             f"{SECRETS_DIRECTORY}.",
+        )
+    if target in USER_DATABASES:
+        raise Malformed(
+            "This file decides which user the service runs as.", "Add users in the image."
         )
     if target == "/" or is_of_the_kernel(target):
         raise Malformed(

@@ -130,13 +130,13 @@ class Networks:
 
     def _is_ours(self, spec: SandboxSpec) -> bool:
         """Return whether the network of that name belongs to the sandbox."""
-        name = self.names.network(spec.id)
+        name, filters = self.names.network(spec.id), self.names.filters(spec.id)
 
-        def find_by_name() -> list[dict[str, Any]]:
+        def find_own() -> list[dict[str, Any]]:
             with self.engine.calling("list the networks") as client:
-                return [row for row in client.networks(names=[name]) if row["Name"] == name]
+                return [row for row in client.networks(filters=filters) if row["Name"] == name]
 
-        return any(self.names.owns(row, spec.id) for row in wait_until_visible(find_by_name))
+        return bool(wait_until_visible(find_own))
 
     def _options(self, spec: SandboxSpec) -> dict[str, str]:
         return {

@@ -140,6 +140,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("extends", {"file": "x" * 300, "service": "x"}, "File name too long"),
     ("configs", [{"source": "c", "target": "/"}], "No file can be put here"),
     ("configs", [{"source": "c", "target": "/proc/x"}], "No file can be put here"),
+    ("configs", [{"source": "c", "target": "/etc/passwd"}], "which user"),
     ("configs", [{"source": "c", "target": "/a/../../b"}], "Invalid path"),
     ("configs", [{"source": "c", "target": f"/{'x' * 256}"}], "too long"),
     ("configs", [{"source": "c", "mode": "07777777"}], "Invalid mode"),
