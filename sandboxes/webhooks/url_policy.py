@@ -140,6 +140,9 @@ def is_public(address: str) -> bool:
         parsed = ip_address(address)
     except ValueError:
         return bool(settings.WEBHOOK_ALLOW_PRIVATE)
+    if isinstance(parsed, IPv6Address) and parsed.scope_id:
+        # With the zone of an interface, it would differ from the same address without one.
+        return False
     leads_to = list(_embedded_addresses(parsed))
     if _is_in([parsed, *leads_to], settings.WEBHOOK_BLOCKED_NETWORKS):
         return False
