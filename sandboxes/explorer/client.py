@@ -63,8 +63,8 @@ PORTAL_AUTH = Auth(AuthType.BEARER, "secret")
 IDENTITY_CONTEXT = "sandbox-identity:"
 MAX_PROOF_BYTES = 1024
 
-concurrency_limit = ConcurrencyLimit.share_of_web_threads(1 / 3, per_user=2)
-page_limit = ConcurrencyLimit.share_of_web_threads(1 / 3, per_user=2)
+concurrency_limit = ConcurrencyLimit.share_of_web_threads(1 / 4, per_user=2)
+page_limit = ConcurrencyLimit.share_of_web_threads(1 / 4, per_user=2)
 """Pages and downloads that hold what a sandbox sent, each up to about 25 MB."""
 
 

@@ -1,8 +1,8 @@
 """Limits of concurrent requests that wait, so that they never occupy all threads of a process.
 
 Each place of the web process that waits for something else has a limit: launches with
-`Prefer: wait`, requests to sandboxes and log reads. Together they leave threads for pages and
-`/healthz`.
+`Prefer: wait`, requests to sandboxes, log reads, and clients that wait for events. Together they
+leave a sixth of the threads for pages and `/healthz`, or one; a test adds them up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class ConcurrencyLimit:
     """A limit for this process, and one for each user."""
 
     def __init__(self, total: int, per_user: int) -> None:
-        self._total = total
+        self.total = total
         self._per_user = per_user
         self._in_use = Counter[Hashable]()
         self._lock = Lock()
@@ -35,7 +35,7 @@ class ConcurrencyLimit:
     def slot(self, user: Hashable) -> Iterator[None]:
         """Reserve a slot during the block. Raises Unavailable at once if none is free."""
         with self._lock:
-            if self._in_use.total() >= self._total or self._in_use[user] >= self._per_user:
+            if self._in_use.total() >= self.total or self._in_use[user] >= self._per_user:
                 raise Unavailable("Too many concurrent requests. Try again in a moment.")
             self._in_use[user] += 1
         try:

@@ -27,7 +27,7 @@ from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 router = StrictRouter(tags=["Events of sandboxes"])
 
 POLL_SECONDS = 0.1
-concurrent_waits = ConcurrencyLimit.share_of_web_threads(1 / 6, per_user=2)
+concurrent_waits = ConcurrencyLimit.share_of_web_threads(1 / 8, per_user=2)
 
 After = QueryEx[
     str, P(description="`cursor` of the previous response; empty begins with the oldest event.")
