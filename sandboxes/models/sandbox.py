@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import connections, models, transaction
 from django.db.models import F, Q, Value
 
 from sandboxes.encryption.fields import EncryptedJSONField
@@ -77,6 +77,26 @@ class SandboxQuerySet(ClaimQuerySet["Sandbox"]):
     def record_activity(self, now: datetime) -> None:
         """Record that the owners use the sandboxes. A running idle timer is never shortened."""
         self.filter(state=State.RUNNING, last_activity_at__lt=now).update(last_activity_at=now)
+
+    def save_observed(
+        self, rows: Collection[Sandbox], state: str, columns: Collection[str]
+    ) -> None:
+        """Save columns with plain values, unless a row's state has changed since it was read.
+
+        `bulk_update` builds an expression for each value, which takes ten times as long.
+        """
+        connection, meta = connections[self.db], self.model._meta  # noqa: SLF001 - as Django documents
+        fields = [meta.get_field(name) for name in columns]
+        assigned = ", ".join(f"{field.column} = %s" for field in fields)
+        statement = f"UPDATE {meta.db_table} SET {assigned} WHERE id = %s AND state = %s"  # noqa: S608
+        values = [
+            [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
+            for row in rows
+        ]
+        with transaction.atomic(self.db, savepoint=False), connection.cursor() as cursor:
+            cursor.executemany(
+                statement, [[*one, row.pk, state] for one, row in zip(values, rows, strict=True)]
+            )
 
     def with_metadata(self, pairs: Mapping[str, str]) -> SandboxQuerySet:
         """Return sandboxes that have all of these pairs."""

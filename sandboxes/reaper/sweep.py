@@ -56,6 +56,8 @@ from sandboxes.worker import teardown
 
 ORPHAN_SECONDS = 5.0
 """Time to remove orphans of one of several engines."""
+OBSERVED_BY_EACH_SWEEP = {"traffic_bytes", "last_activity_at"}
+"""Columns that change with each probe and each use."""
 
 log = structlog.get_logger(__name__)
 
@@ -224,8 +226,12 @@ class Sweep:
                 fields = apply_facts(row, facts, self.probes.get(row.public_id), own)
                 changed[row.state, fields].append(row)
         for (state, columns), group in changed.items():
-            if columns and not self.dry_run:
-                # Leave out sandboxes that were ended or claimed in the meantime.
+            if not columns or self.dry_run:
+                continue
+            # Leave out sandboxes that were ended or claimed in the meantime.
+            if OBSERVED_BY_EACH_SWEEP.issuperset(columns):
+                Sandbox.objects.save_observed(group, state, columns)
+            else:
                 Sandbox.objects.filter(state=state).bulk_update(group, columns)
 
     def _apply(self, row: Sandbox, observation: Observation, decision: Decision) -> bool:

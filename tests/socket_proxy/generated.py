@@ -227,8 +227,10 @@ OTHER_OPERATIONS = [
     *("HEAD /containers/OWN/archive?path=/", "POST /grpc", "GET /debug/vars", "GET /"),
 ]
 QUERIES: dict[str, list[str]] = {
-    "filters": ["", "{}", '{"label":["sandboxportal.instance"]}', "null", "OWN-FILTER", "[]"]
-    + ['{"name":["x"]}'],
+    "filters": [
+        *("", "{}", "null", "[]", "OWN-FILTER"),
+        *('{"label":["sandboxportal.instance"]}', '{"name":["x"]}'),
+    ],
     "name": ["x", "FOREIGN", "OWN"],
     "all": ["1", "True", "yes"],
     "size": ["1"],
