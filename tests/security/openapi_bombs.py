@@ -24,6 +24,14 @@ BOMBS: dict[str, dict[str, Any]] = {
         {"enum": [f"{number:0>80}" for number in range(10_000)]},
         parameters=[{"name": "q", "in": "query", "schema": {"$ref": SHARED}}],
     ),
+    "enums of long numbers": bomb(
+        {"q": {"enum": [10**299 + number for number in range(60)]}}
+        | {
+            f"p{n}": {"name": f"p{n}", "in": "query", "schema": {"$ref": f"{SHARED}/q"}}
+            for n in range(60)
+        },
+        parameters=[{"$ref": f"{SHARED}/p{n}"} for n in range(60)],
+    ),
     "an enum of large texts": bomb(
         {"properties": {"a": {"enum": ["x" * 9000] * 90}}}, requestBody=body_of(SHARED)
     ),

@@ -83,10 +83,17 @@ class Document:
         return text
 
     def scalar(self, value: Any) -> Scalar | None:
-        """Return the value, cut to a length, unless it is an object, a list or null."""
+        """Return the value, cut to a length, unless it is an object, a list or null.
+
+        Numbers count like texts: written, they may have hundreds of digits.
+        """
+        self._steps_left -= 1
         if isinstance(value, str):
             return self.text(value, MAX_NAME_LENGTH)
-        return value if isinstance(value, (bool, int, float)) else None
+        if not isinstance(value, (bool, int, float)) or self._steps_left < 0:
+            return None
+        self._characters_left -= len(str(value))
+        return value if self._characters_left > 0 else None
 
     def example(self, value: Any) -> Any:
         """Return a copy of the value with a bounded number of parts and bounded texts."""
