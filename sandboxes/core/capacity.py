@@ -17,7 +17,6 @@ from sandboxes.core.fleet import Fleet
 from sandboxes.models import Engine, Sandbox
 from sandboxes.models.runtime_settings import config
 from sandboxes.models.sandbox import IS_REQUESTED
-from sandboxes.runtime.host_resources import available_memory
 
 SUBNET_ADDRESSES = 16
 """Addresses in the subnet of one sandbox."""
@@ -190,8 +189,11 @@ def engine_shortage(engine: Engine, disk_mb: int) -> str:
 
 
 def pool_capacity(fleet: Fleet) -> FreeCapacity:
-    """Return the capacity that the warm pool may take without displacing requested sandboxes."""
-    available = available_memory()
-    if available is not None and available < RESERVED_MEMORY_MB:
-        return NO_CAPACITY
-    return free_capacity(fleet)
+    """Return the capacity that the warm pool may take without displacing requested sandboxes.
+
+    Engines whose machine is short of memory take none.
+    """
+    available = [(engine, engine.memory_available_mb) for engine in fleet.engines]
+    return free_capacity(fleet).among(
+        engine for engine, left in available if left is None or left >= RESERVED_MEMORY_MB
+    )

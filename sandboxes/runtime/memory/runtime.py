@@ -69,7 +69,7 @@ class MemoryRuntime:
         self.slow_seconds = 0.0
         self.hard_disk_limit = False
         self.disk_free_mb = 60_000
-        self.memory_available_mb = 12_000
+        self.memory_available_mb: int | None = 12_000
         self.missing_images: set[str] = set()
         """Images missing on the engine."""
         self.rebuilds = Counter[str]()
