@@ -107,12 +107,13 @@ def send(
         target=target.encode("ascii"),
     )
     network = backend(limits.seconds)
-    network.max_received = limits.max_bytes + MAX_OVERHEAD_BYTES
+    network.max_received = MAX_OVERHEAD_BYTES
     try:
         with (
             _pool(parts, network, use_proxies) as pool,
             pool.stream(method, address, headers=headers, content=body) as response,
         ):
+            network.max_received += limits.max_bytes
             content, complete = _read(response, limits)
             received = [(_text(name).lower(), _text(value)) for name, value in response.headers]
             return Response(response.status, received, content, complete, monotonic() - began)
