@@ -110,7 +110,10 @@ class WritableLayers:
     def _read_free_space(self) -> FreeSpace:
         assert self._root
         # Volumes may be on a file system of their own; otherwise growth counts twice.
-        found = [os.statvfs(self._root / name) for name in (DRIVER, VOLUMES)]
+        found = []
+        for name in (DRIVER, VOLUMES):
+            with suppress(OSError):
+                found.append(os.statvfs(self._root / name))
         megabytes = sum(one.f_bfree * one.f_frsize for one in found) / MB
         return FreeSpace(monotonic(), megabytes, sum(one.f_ffree for one in found))
 
