@@ -86,7 +86,8 @@ class SandboxQuerySet(ClaimQuerySet["Sandbox"]):
         `bulk_update` builds an expression for each value, which takes ten times as long.
         """
         connection, meta = connections[self.db], self.model._meta  # noqa: SLF001 - as Django documents
-        fields = [meta.get_field(name) for name in columns]
+        known = {field.name: field for field in meta.concrete_fields}
+        fields = [known[name] for name in columns]
         assigned = ", ".join(f"{field.column} = %s" for field in fields)
         statement = f"UPDATE {meta.db_table} SET {assigned} WHERE id = %s AND state = %s"  # noqa: S608
         values = [
