@@ -28,6 +28,9 @@ usage() {
 Usage: install.sh [install] OPTIONS   Install this version, or change the installation.
        install.sh upgrade             Switch to this version. Sandboxes and sessions live on.
        install.sh rollback [VERSION]  Switch back to the previous version, or to another one.
+       install.sh engine DIRECTORY    Set up another machine for an engine of the portal (docs/engines.md).
+                                      DIRECTORY is what `manage engine issue-certificate` wrote.
+       install.sh engine --remove     Stop its socket proxy, and delete its files and keys.
 
 Required to install, unless they were given before:
   --site-url URL                      Address of the portal, such as https://portal.example.com.
@@ -51,11 +54,11 @@ TEXT
 }
 
 parse_options() {
-    MODE=install DRY_RUN='' VERSION=''
+    MODE=install DRY_RUN='' VERSION='' BUNDLE='' REMOVE=''
     SITE_URL='' DOMAIN='' DEVELOPMENT_CA='' DATABASE_URL='' REDIS_URL='' EMAIL_URL='' SETTINGS=()
     HTTP_PORT='' HTTPS_PORT='' POSTGRESQL_PORT=''
     declare -gA FILES=()
-    case ${1:-} in install | upgrade | rollback | container)
+    case ${1:-} in install | upgrade | rollback | container | engine)
         MODE=$1
         shift
         ;;
@@ -64,8 +67,20 @@ parse_options() {
         VERSION=$1
         shift
     fi
+    if [ "$MODE" = engine ]; then
+        # Only these modules: USERS are others.
+        . "$INSTALL/engine.sh"
+        if [[ ${1:-} =~ ^[^-] ]]; then
+            BUNDLE=$1
+            shift
+        fi
+    fi
     while [ $# -gt 0 ]; do
         case $1 in
+        --remove)
+            [ "$MODE" = engine ] || die "Unknown option: $1. See install.sh --help."
+            REMOVE=1
+            ;;
         --dry-run) DRY_RUN=1 ;;
         --development-ca) DEVELOPMENT_CA=1 ;;
         --help | -h)

@@ -16,6 +16,7 @@ container_portal() {
     make_development_ca
     check_settings
     make_directory 755 root:root "$CONFIGURATION/tls"
+    make_engine_directories
     install_certificates
     install_environment
     prepare_container

@@ -56,6 +56,8 @@ add_defaults() {
     grep -q '^SANDBOX_BLUEPRINTS_DIR=' "$DRAFT" || add_value SANDBOX_SHIPPED_BLUEPRINTS true
     add_value SANDBOX_BLUEPRINTS_DIR "$BLUEPRINTS"
     add_value SANDBOX_GATEWAY_TOKEN "$(random_text 36)"
+    add_value SANDBOX_ENGINE_CA "$CONFIGURATION/engine-ca"
+    [ -e "$VAR_DIRECTORY/engine-certificates" ] || add_value SANDBOX_ENGINE_CERTIFICATES "$CONFIGURATION/engines"
     add_value EMAIL_URL consolemail://
     add_value ACCOUNT_EMAIL_VERIFICATION none
     add_value LOG_FORMAT json

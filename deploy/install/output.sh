@@ -63,6 +63,10 @@ report() {
         say "A dry run: nothing was changed."
     fi
     [ -z "$DRY_RUN" ] || return 0
+    if [ "$MODE" = engine ]; then
+        report_engine
+        return
+    fi
     url=$(stored SITE_URL)
     say "Version $(basename "$(readlink "$ROOT/current")") of the portal runs at $url"
     [ -z "${FIRST:-}" ] || say "Create your account: sandbox-portal manage createsuperuser"

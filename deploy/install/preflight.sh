@@ -34,6 +34,11 @@ check_options() {
 portal_host() { sed -E 's|^https://([^:/]+).*|\1|' <<<"${SITE_URL,,}"; }
 
 check_machine() {
+    check_system
+    [ -e "$ROOT/current" ] || check_ports
+}
+
+check_system() {
     local directory probe
     grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release 2>/dev/null ||
         die "This machine runs neither Debian nor Ubuntu. Use deploy/compose.yaml, or install by hand: docs/installation.md."
@@ -42,7 +47,6 @@ check_machine() {
             die "$directory isn't writable. Remount its file system read-write, or make it a directory of root."
         rm -f "$probe"
     done
-    [ -e "$ROOT/current" ] || check_ports
 }
 
 check_ports() {

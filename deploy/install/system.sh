@@ -22,12 +22,18 @@ apt_install() {
 }
 
 install_packages() {
-    local wanted=(python3 python3-venv ca-certificates openssl) missing=() name
+    local wanted=(python3 python3-venv ca-certificates openssl)
+    [ -n "$DATABASE_URL" ] || wanted+=(postgresql)
+    [ -n "$REDIS_URL" ] || wanted+=(redis-server)
+    install_missing "${wanted[@]}"
+}
+
+# install_missing PACKAGE…: installs packages, an engine and a service manager, and starts the engine.
+install_missing() {
+    local wanted=("$@") missing=() name
     command -v docker >/dev/null || wanted+=(docker.io)
     # Without systemd, only this package mounts control groups.
     [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -e /sys/fs/cgroup/memory ] || wanted+=(cgroupfs-mount)
-    [ -n "$DATABASE_URL" ] || wanted+=(postgresql)
-    [ -n "$REDIS_URL" ] || wanted+=(redis-server)
     has_systemd || wanted+=(supervisor)
     for name in "${wanted[@]}"; do has_package "$name" || missing+=("$name"); done
     if [[ " ${missing[*]} " = *" postgresql "* ]]; then keep_main_cluster_away; fi
@@ -91,7 +97,7 @@ make_users() {
         getent passwd "$user" >/dev/null || change "Create the user $user" \
             useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
     done
-    join portal portal-engine
+    [ "$MODE" = engine ] || join portal portal-engine
     join portal-engine docker
 }
 
@@ -105,9 +111,16 @@ make_directories() {
     make_directory 755 root:root "$RELEASES"
     make_directory 755 root:root "$CONFIGURATION"
     make_directory 755 root:root "$CONFIGURATION/tls"
+    make_engine_directories
     make_directory 700 portal:portal "$VAR_DIRECTORY"
     make_directory 755 root:root "$BLUEPRINTS"
     has_systemd || make_directory 750 root:root "$LOGS"
+}
+
+# The CA of engines is only for commands of root; the worker and the reaper read the portal's certificate.
+make_engine_directories() {
+    make_directory 700 root:root "$CONFIGURATION/engine-ca"
+    make_directory 750 root:portal "$CONFIGURATION/engines"
 }
 
 make_directory() {

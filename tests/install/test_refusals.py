@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from sandboxes.gateway import development_ca
+from sandboxes.preparation.engine_certificates import Authority
+from sandboxes.preparation.engine_machines import EngineMachine
 from tests.harness.portal import ROOT
 from tests.install.visitor import DOMAIN, PORTAL
 
@@ -20,8 +23,12 @@ LISTEN = (
     "python3 -c 'import socket, sys, time; listening = socket.create_server((str(), "
     "int(sys.argv[1]))); print(flush=True); time.sleep(60)'"
 )
+ADDRESS = "ip address add 192.0.2.2/32 dev lo && ip link set lo up"
 NAMESPACES = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-UNCHANGED = ("/opt/sandbox-portal", "/etc/sandbox-portal", "/etc/sandbox-portal.env")
+UNCHANGED = (
+    *("/opt/sandbox-portal", "/etc/sandbox-portal", "/etc/sandbox-portal.env"),
+    *("/opt/sandbox-portal-engine", "/etc/sandbox-portal-engine"),
+)
 
 
 def test_shellcheck_finds_no_problem_in_the_scripts() -> None:
@@ -41,7 +48,7 @@ def dry_run(*options: str, before: str = "true") -> tuple[int, str]:
     """Run the installer in a network of its own, after commands that only it sees."""
     script = f'mount --make-rprivate / && {before} && exec "$@"'
     done = subprocess.run(
-        ["unshare", *NAMESPACES, "bash", "-c", script, "-", INSTALL, "--dry-run", *options],
+        ["unshare", *NAMESPACES, "bash", "-c", script, "-", INSTALL, *options, "--dry-run"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -57,6 +64,17 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tls")
     development_ca.write(directory, DOMAIN, [PORTAL])
     return directory
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, settings) -> Path:
+    """Return what `engine issue-certificate` writes for a machine, and another CA's certificate."""
+    authority = Authority.open(tmp_path / "ca", "only for these tests")
+    Authority.open(tmp_path / "other", "only for these tests")
+    found = tmp_path / "engine-east"
+    EngineMachine("east", ["192.0.2.2"], "192.0.2.2").write(found, authority, 1, "true\n")
+    (found / "other.pem").write_bytes((tmp_path / "other/ca.pem").read_bytes())
+    return found
 
 
 def files(directory: Path, key: str = "key.pem") -> list[str]:
@@ -128,6 +146,38 @@ class TestDryRun:
         docker.chmod(0o755)
         before = f"export PATH={tmp_path}:{os.environ['PATH']}"
         assert "Install Docker 20.10 or newer" in dry_run(*NAMES, *files(tls), before=before)[1]
+
+    def test_prints_what_it_would_do_on_the_machine_of_an_engine(self, bundle: Path) -> None:
+        status, text = dry_run("engine", str(bundle), before=ADDRESS)
+        assert status == 0, text
+        for step in ("user portal-engine", "opt/sandbox-portal-engine/docker_socket_proxy.py"):
+            assert step in text
+        for step in ("tls/key.pem", "firewall", "engine-tls.service|supervisor", "Restart"):
+            assert re.search(step, text), (step, text)
+        assert "postgresql" not in text
+
+    @pytest.mark.parametrize(
+        ("change", "before", "reason"),
+        [
+            ("rm {}/key.pem", "true", "key.pem is missing"),
+            ("sed -i /ENGINE_TLS/d {}/engine.env", "true", "doesn't set ENGINE_TLS"),
+            ("true", "true", "doesn't have the address 192.0.2.2"),
+            ("cp {}/ca.pem {}/cert.pem", ADDRESS, "isn't the key of"),
+            ("cp {}/other.pem {}/ca.pem", ADDRESS, "isn't one of the CA"),
+            (
+                "true",
+                f"{ADDRESS} && exec 5< <({LISTEN} 2376) && read -r <&5",
+                "Port 2376 is in use",
+            ),
+        ],
+    )
+    def test_refuses_what_is_no_machine_for_an_engine(
+        self, bundle: Path, change: str, before: str, reason: str
+    ) -> None:
+        subprocess.run(["sh", "-c", change.format(bundle, bundle)], check=True)
+        status, text = dry_run("engine", str(bundle), before=before)
+        assert (status, reason in text) == (1, True), text
+        assert "install.sh engine DIRECTORY" in dry_run("engine")[1]
 
     def test_refuses_to_upgrade_or_roll_back_what_is_not_installed(self) -> None:
         for command in ("upgrade", "rollback"):
