@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from playwright.sync_api import Page
 
+    from tests.browser.test_page_states import Appearance
+
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("watch")]
 
 
@@ -27,11 +29,18 @@ def test_docs_show_every_operation(page: Page) -> None:
     assert page.locator(".opblock").count() == operations
 
 
-def test_the_reference_is_accessible_in_every_appearance(page: Page) -> None:
+@pytest.mark.parametrize(
+    "appearances",
+    [APPEARANCES[1:], pytest.param(APPEARANCES, marks=pytest.mark.exhaustive)],
+    ids=["dark and narrow", "every"],
+)
+def test_the_reference_is_accessible_in_its_appearances(
+    page: Page, appearances: list[Appearance]
+) -> None:
     page.goto("/api/v1/docs")
     page.locator("#operations-Sandboxes-launch_sandbox").get_by_role("button").first.click()
     page.get_by_role("button", name="Try it out").wait_for()
-    for appearance in APPEARANCES:
+    for appearance in appearances:
         assert appearance.severe_violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= appearance.width
 
