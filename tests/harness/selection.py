@@ -1,10 +1,10 @@
 """Selection and order of tests.
 
 Tests of test tools (marker `tools`) run only if selected by marker or path, long forms of tests
-(marker `exhaustive`) only if selected by marker. Slow files come first, so that no worker is left
-with one of them at the end. Browsers use the processors, and most other slow tests wait for engines
-and timeouts, so both kinds alternate. Every test that needs an engine or a browser is marked
-`slow`.
+(marker `exhaustive`) only if selected by marker. Slow files come first, the longest before all, so
+that no worker is left with one of them at the end. Browsers use the processors, and most other slow
+tests wait for engines and timeouts, so both kinds alternate. Every test that needs an engine or a
+browser is marked `slow`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,17 @@ SLOW = {"engine", "browser"}
 """Markers that imply `slow`."""
 LEFT_OUT = ("tools", "exhaustive", "installation", "virtual_machine")
 """Markers of tests that run only if asked for."""
+LONGEST = (
+    "tests/system/test_outages.py",
+    "tests/system/test_end_to_end.py",
+    "tests/browser/test_page_states.py",
+    "tests/system/test_make_run.py",
+    "tests/runtime/test_contract.py",
+    "tests/gallery/test_gallery.py",
+    "tests/billing/test_reset.py",
+    "tests/runtime/docker/test_repair.py",
+)
+"""Files that take more than half a minute; `--durations` tells."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,7 +61,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not any(map(item.get_closest_marker, left_out))]
     slow = {item.path: None for item in items if item.get_closest_marker("slow")}
     browser = {item.path: None for item in items if item.get_closest_marker("browser")}
-    order = spread(list(browser), [path for path in slow if path not in browser])
+    longest = [path for name in LONGEST if (path := config.rootpath / name) in slow]
+    others = spread(list(browser), [path for path in slow if path not in browser])
+    order = dict.fromkeys([*longest, *others])
     position = {path: number for number, path in enumerate(order)}
     items.sort(key=lambda item: position.get(item.path, len(position)))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.selection import spread
+from tests.harness.selection import LONGEST, spread
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = "def test_quick(): pass"
@@ -64,6 +64,17 @@ def test_browser_files_are_spread_over_the_other_slow_files() -> None:
     browsers, others = [Path("b1"), Path("b2")], [Path(f"o{number}") for number in range(4)]
     order = [path.name for path in spread(browsers, others)]
     assert order == ["o0", "b1", "o1", "o2", "b2", "o3"]
+
+
+def test_the_longest_files_exist() -> None:
+    assert [name for name in LONGEST if not (ROOT / name).is_file()] == []
+
+
+def test_the_longest_file_comes_first(suite: Path) -> None:
+    folder = suite / Path(LONGEST[0]).parent
+    folder.mkdir(parents=True)
+    (suite / LONGEST[0]).write_text(SLOW.replace("test_slow", "test_longest"))
+    assert names(suite)[:2] == ["test_longest", "test_slow"]
 
 
 def test_tests_that_need_an_engine_are_slow(suite: Path) -> None:
