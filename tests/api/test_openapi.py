@@ -114,6 +114,7 @@ def test_the_document_has_every_operation_with_its_responses() -> None:
         "delete_webhook", "rotate_webhook_secret", "test_webhook", "list_deliveries", "redeliver",
         "list_inbox", "create_inbox_event", "replay_inbox_event", "list_event_endpoints",
         "change_event_endpoint", "get_clock", "change_clock",
+        "list_operations", "send_request", "record_agent_call",
     }  # fmt: skip
     for name, operation in operations.items():
         assert {"401", "403", "500", "503"} <= operation["responses"].keys(), name

@@ -15,7 +15,9 @@ from tests.install.visitor import DOMAIN, PORTAL, Visitor, use_a_sandbox
 
 COMPOSE = "cd source/deploy && docker-compose --project-name sandbox-portal"
 """Version 1 on Debian 12, version 2 on Debian 13."""
-CONTAINERS = {"postgresql", "redis", "socket-proxy", "web", "worker", "reaper", "gateway"}
+CONTAINERS = {
+    *("postgresql", "redis", "socket-proxy", "web", "streams", "worker", "reaper", "gateway"),
+}
 
 
 def install_engine(machine: Machine, base: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ TOOLS = {
     *("describe_api", "call_api", "read_table", "read_logs", "list_events"),
     *("reset_sandbox", "extend_sandbox", "end_sandbox"),
 }
+GUIDE = Path(__file__).parents[2] / "docs" / "mcp.md"
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -161,6 +163,20 @@ def test_tools_have_the_rights_of_the_token_and_are_recorded(
         *("extend_sandbox", "extend_sandbox", "get_credentials"),
     ]
     assert {event.actor_role for event in calls} == {"owner"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_program_in_the_documentation_lists_the_tools(
+    alice: User, streams: str, token_of: TokenOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token_of(alice, Scope.READ)
+    monkeypatch.setenv("MCP_URL", f"{streams}/mcp")
+    [program] = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    printed: list[list[str]] = []
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(exec, program, {"print": printed.append}).result()
+    assert set(printed[0]) == TOOLS
+    assert set(re.findall(r"`([a-z]+_[a-z_]+)`", GUIDE.read_text())) == TOOLS
 
 
 @pytest.mark.django_db(transaction=True)
