@@ -130,8 +130,20 @@ def test_files_and_bytes_of_an_image_are_bounded(
     monkeypatch.setattr(folder_contents, "MAX_FILES", 3)
     assert len(check_folders(recipes)[0]) == 3
     monkeypatch.setattr(folder_contents, "MAX_VISITED", 3)
-    with pytest.raises(ImageError, match="contains more than 3 files"):
+    with pytest.raises(ImageError, match="more than 3 files, the last ones in"):
         BuildContext(context(files, "*")).paths()
+
+
+def test_folders_of_several_services_are_counted_once_and_together(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = context(files, "docs")
+    binds = {"/a": Bind(files / "src")}
+    same = {name: ImageRecipe("", build=build, binds=binds) for name in "abcdef"}
+    monkeypatch.setattr(folder_contents, "MAX_VISITED", 13)
+    assert check_folders(same)[0] == []
+    others = {"last": ImageRecipe("", binds={"/a": Bind(files / "docs")})}
+    assert [one.place for one in check_folders(same | others)[0]] == ["services.last.volumes"]
 
 
 def test_what_is_neither_file_nor_folder_is_left_out_and_named(files: Path) -> None:

@@ -215,10 +215,14 @@ def test_files_of_the_blueprint_replace_those_of_the_image(
     (tmp_path / "code" / "modules").mkdir()
     (tmp_path / "code" / "modules" / "of-the-host").touch()
     (tmp_path / "code" / "link").symlink_to("src/main")
+    (tmp_path / "code" / "conf" / "of-the-code").mkdir(parents=True)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "own").touch()
     (tmp_path / "settings").write_text("of the blueprint")
     (tmp_path / "settings").chmod(0o600)
     binds = {
         "/app": Bind(tmp_path / "code"),
+        "/app/conf": Bind(tmp_path / "conf"),
         "/etc/settings": Bind(tmp_path / "settings", read_only=True),
         "/var/run/tool/settings": Bind(tmp_path / "settings"),
     }
@@ -229,7 +233,17 @@ def test_files_of_the_blueprint_replace_those_of_the_image(
     busybox cat /etc/settings; busybox touch modules/new && echo . writable
     """
     assert workshop.run(prepared, "db", script).splitlines() == [
-        *(".", "./link", "./modules", "./modules/kept", "./src", "./src/main", "main"),
+        *(
+            ".",
+            "./conf",
+            "./conf/own",
+            "./link",
+            "./modules",
+            "./modules/kept",
+            "./src",
+            "./src/main",
+            "main",
+        ),
         *("/app 70:71 755", "src/main 70:71 644", "/etc 0:0 755", "/etc/settings 0:0 644"),
         *("/run/tool/settings 70:71 644", "of the blueprint. writable"),
     ]

@@ -75,9 +75,12 @@ class BuildContext:
 
         Raises ImageError if there are too many, or if something can't be read.
         """
-        kept = (self.dockerfile_name, IGNORE_FILE)
-        found = FolderContents(TOO_LARGE, read_ignore_file(self._ignore_file, kept))
-        return [path for path in found.paths(self.root) if path != self.root]
+        return self.contents().paths(self.root)[1:]
+
+    def contents(self) -> FolderContents:
+        """Return what finds the files of the context. Raises ImageError."""
+        ignore_file = read_ignore_file(self._ignore_file, (self.dockerfile_name, IGNORE_FILE))
+        return FolderContents(TOO_LARGE, ignore_file)
 
     def fingerprint(self, *more: str) -> str:
         """Return a hash of the files, their modes, the requirements and `more`.

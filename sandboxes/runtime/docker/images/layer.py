@@ -40,8 +40,9 @@ class Layer:
         """Add everything that the recipe and the image's volumes ask for. Raises ImageError."""
         own = [*recipe.directories, *volumes]
         mounts = [self.files.resolve(path) for path in (*own, *recipe.shared_directories)]
-        for path, bind in sorted(recipe.binds.items()):
-            self.add_bind(self.files.resolve(path), bind, mounts)
+        binds = {self.files.resolve(path): bind for path, bind in sorted(recipe.binds.items())}
+        for path, bind in binds.items():
+            self.add_bind(path, bind, mounts, [one for one in binds if is_below(one, path)])
         for path in own:
             self.add_directory(self.files.resolve(path), 0)
         for path in recipe.shared_directories:
@@ -66,10 +67,11 @@ class Layer:
         entry.mode |= mode
         self.entries[path] = entry
 
-    def add_bind(self, path: str, bind: Bind, mounts: Sequence[str]) -> None:
+    def add_bind(self, path: str, bind: Bind, mounts: Sequence[str], others: Sequence[str]) -> None:
         """Add a file or folder of the blueprint in place of what the image has at the path.
 
-        Mount points below the path keep what the image has there.
+        Mount points below the path keep what the image has there, and other binds, at `others`,
+        take the place of what the folder has there.
         """
         self._add_parents(path)
         owner = ROOT if bind.read_only else self.user
@@ -78,7 +80,7 @@ class Layer:
         try:
             for found in self.folders.paths(source):
                 name = posixpath.normpath(f"{path}/{found.relative_to(source).as_posix()}")
-                if not any(is_at_or_below(name, mount) for mount in kept):
+                if not any(is_at_or_below(name, mount) for mount in (*kept, *others)):
                     self._add_file(name, found, owner)
         except OSError as error:
             raise unreadable(source, error) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import IO, Any
 from docker import APIClient
 from docker.utils import parse_repository_tag
 
-from sandboxes.runtime import ImageRecipe, image_name
+from sandboxes.runtime import ImageBuild, ImageRecipe, image_name
 from sandboxes.runtime.docker.client import EngineClient, run_parallel
 from sandboxes.runtime.docker.images.build import IMAGE, INPUTS, ensure_built, is_outdated
 from sandboxes.runtime.docker.images.build_context import BuildContext
@@ -29,7 +29,7 @@ from sandboxes.runtime.docker.images.layer import TOO_LARGE, Layer, bind_fingerp
 from sandboxes.runtime.docker.images.pull import Log, ensure_pulled, inspect
 from sandboxes.runtime.docker.images.removal import BUILT_TAG, remove_unnamed
 
-PREPARE_VERSION = "1"
+PREPARE_VERSION = "2"
 """Part of every hash. Change it to prepare all images again after a change of this package."""
 HASH_LENGTH = 16
 MAX_SUGGESTED_USERS = 5
@@ -147,7 +147,7 @@ class Preparation:
             name = image_name(self.blueprint, service)
             folders = FolderContents(TOO_LARGE)
             inputs = inputs_of(recipe, source_id, folders)
-            for path in folders.special:
+            for path in sorted(folders.special):
                 self.log(f"{name}: {path} is left out, since it is {SPECIAL}")
             full_name = f"{name}:{inputs[:HASH_LENGTH]}"
             found = inspect(self.client, full_name)
@@ -269,6 +269,39 @@ def check_images(
     return problems
 
 
+@dataclass
+class FolderCheck:
+    """Counts what images get from folders, without an engine; each folder only once."""
+
+    visited: int = 0
+    counted: dict[tuple[object, ...], FolderContents | ImageError] = field(default_factory=dict)
+
+    def volumes(self, recipe: ImageRecipe) -> FolderContents | ImageError:
+        """Return what a service mounts, or why that is too much."""
+        sources = [bind.source.resolve() for bind in recipe.binds.values()]
+        return self._count(tuple(sources), partial(FolderContents, TOO_LARGE), sources)
+
+    def build(self, build: ImageBuild) -> FolderContents | ImageError:
+        """Return what a Dockerfile may copy, or why that is too much."""
+        key = (build.context, build.dockerfile, build.dockerfile_inline)
+        return self._count(key, BuildContext(build).contents, [build.context])
+
+    def _count(
+        self, key: tuple[object, ...], contents: Callable[[], FolderContents], sources: list[Path]
+    ) -> FolderContents | ImageError:
+        if key not in self.counted:
+            try:
+                self.counted[key] = folders = contents()
+                folders.visited = self.visited
+                try:
+                    folders.count(*sources)
+                finally:
+                    self.visited = folders.visited
+            except ImageError as error:
+                self.counted[key] = error
+        return self.counted[key]
+
+
 def check_folders(
     recipes: Mapping[str, ImageRecipe],
 ) -> tuple[list[ImageProblem], dict[str, list[Path]]]:
@@ -276,21 +309,17 @@ def check_folders(
 
     The latter are FIFOs, sockets and devices in folders that it mounts. Needs no engine.
     """
-    problems, special = [], {}
+    check, problems, special = FolderCheck(), [], {}
     for service, recipe in recipes.items():
-        folders = FolderContents(TOO_LARGE)
-        sources = [bind.source.resolve() for bind in recipe.binds.values()]
-        found = {"volumes": partial(folders.paths, *sources)}
-        if recipe.build:
-            found["build"] = partial(BuildContext(recipe.build).paths)
-        for key, paths in found.items():
-            try:
-                with at(f"services.{service}.{key}"):
-                    paths()
-            except ImageError as error:
-                problems.append(ImageProblem(error.place, error.message, error.remedy))
-        if folders.special:
-            special[service] = folders.special
+        mounted = check.volumes(recipe)
+        found = {"volumes": mounted} | (
+            {"build": check.build(recipe.build)} if recipe.build else {}
+        )
+        for key, one in found.items():
+            if isinstance(one, ImageError):
+                problems.append(ImageProblem(f"services.{service}.{key}", one.message, one.remedy))
+        if isinstance(mounted, FolderContents) and mounted.special:
+            special[service] = sorted(mounted.special)
     return problems, special
 
 
