@@ -30,6 +30,10 @@ def _lines(blueprint: Blueprint, unset: Sequence[str]) -> Iterator[str]:
         for name, one in blueprint.endpoints.items():
             service = f"service: {_text(one.service)}, port: {one.port}, url: {_text(one.url)}"
             yield f"  {_text(name)}: {{{service}}}"
+    if unnamed := [one.name for one in blueprint.services if not one.user]:
+        yield "# Users of the images, or numbers, in place of root."
+        users = ", ".join(f'{_text(name)}: "1000"' for name in unnamed)
+        yield f"# users: {{{users}}}"
     if unset:
         yield "# Random values for variables that aren't set, different in each sandbox."
         yield "secrets:"

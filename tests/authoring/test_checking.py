@@ -112,6 +112,8 @@ def test_a_suggested_section_is_valid_and_keeps_the_defaults(tmp_path: Path) -> 
         "mode": "y",
     }
     assert not second.suggestion
+    users = '# users: {web: "1000", db.main: "1000", "1cache": "1000", worker: "1000"}'
+    assert users in first.suggestion
 
 
 def test_a_blueprint_is_given_by_its_folder_or_its_compose_file(tmp_path: Path) -> None:
