@@ -163,6 +163,8 @@ class _Inspector:
                 self._note_defaults(paths[0], parsed)
         ports = assembly.published_ports(stack, parsed)
         context = SectionContext(ports, parsed, stack.one_shot)
+        if self.findings.unread_files or not stack.names:
+            malformed = {*malformed, "services"}
         self._check_section(context, section, malformed, files)
         plan = assembly.Plan(
             self.folder, self.name, stack, parsed, ports, mounts, contents, variables

@@ -69,6 +69,8 @@ class Findings:
     problems: dict[Problem, None] = field(default_factory=dict)
     notes: dict[Note, None] = field(default_factory=dict)
     unset_variables: dict[str, None] = field(default_factory=dict)
+    unread_files: set[Path] = field(default_factory=set)
+    """Files with a problem of their own: what they should define isn't missed as well."""
 
     def problem(self, place: Place, path: KeyPath, message: str, remedy: str) -> None:
         """Add a problem."""

@@ -278,7 +278,9 @@ def _check_service(name: str, stack: Stack, root: Collection[str], findings: Fin
     path: KeyPath = ("services", name)
     service = stack.services[name]
     sources = {dotted((*path, key)) for key in ("image", "build", "extends")}
-    is_reported = any(problem.key in sources for problem in findings.problems)
+    is_reported = bool(findings.unread_files) or any(
+        problem.key in sources for problem in findings.problems
+    )
     if not service.image and not service.build and not is_reported:
         message = "This service has neither an image nor a build."
         findings.problem(stack.place(path), (*path, "image"), message, "Name an image.")
@@ -308,7 +310,7 @@ def _check_dependency(
             message = f"The service {other} has no health check here: it is healthy once it runs."
             findings.note(stack.place(path), path, message)
         return
-    if not dependency.required:
+    if not dependency.required or findings.unread_files:
         return
     services = stack.tree.get("services")
     if isinstance(services, Map) and other in services:

@@ -53,21 +53,17 @@ def find_override_file(compose_file: Path) -> Path | None:
 def read_document(file: Path, files: SourceFiles, findings: Findings) -> Map:
     """Return the content of a file as it is written; empty if it can't be read."""
     place = Place(file)
-    try:
-        documents = files.yaml(file)
-    except InvalidYaml as error:
-        findings.malformed(error.place, (), error)
-        return Map(place)
-    except Malformed as error:
-        findings.malformed(place, (), error)
-        return Map(place)
     merged = Map(place)
-    for document in documents:
-        if not isinstance(document, Map):
-            message = "The file is not a mapping of keys to values."
-            findings.problem(place, (), message, "Write a Compose file, with a key `services`.")
-            return Map(place)
-        merged = merge(merged, document)
+    try:
+        for document in files.yaml(file):
+            if not isinstance(document, Map):
+                message = "The file is not a mapping of keys to values."
+                raise Malformed(message, "Write KEY: VALUE lines.")
+            merged = merge(merged, document)
+    except Malformed as error:
+        findings.malformed(error.place if isinstance(error, InvalidYaml) else place, (), error)
+        findings.unread_files.add(file)
+        return Map(place)
     return merged
 
 
@@ -163,6 +159,8 @@ class ProjectReader:
                 variables = variables.with_defaults(fixed_variables(text, variables))
         else:
             variables = read_env(folder, self.files, variables, self.findings)
+        for one in paths:
+            self._require(one)
         reader = replace(self, open_files=(*self.open_files, path), normalized={}, complete={})
         return reader.read(paths, folder, variables)
 
@@ -172,6 +170,13 @@ class ProjectReader:
                 "Only files of the blueprint's folder can be included.", "Write a relative path."
             )
         return self.files.resolve(folder / name)
+
+    def _require(self, file: Path) -> None:
+        """Raise Malformed if a file doesn't exist, at the place that names it."""
+        if not file.exists():
+            self.findings.unread_files.add(file)
+            name = file.relative_to(self.files.boundary).as_posix()
+            raise Malformed(f"{name} doesn't exist.", "Add it, or correct the path.")
 
     # --- extends -------------------------------------------------------------------------------
 
@@ -190,9 +195,7 @@ class ProjectReader:
                     done.put(name, complete, place)
                 except Malformed as error:
                     self.findings.malformed(service.places["extends"], own, error)
-                    alone = service.copy()
-                    alone.drop("extends")
-                    done.put(name, alone, place)
+                    done.put(name, _without_extends(service), place)
         extended = tree.copy()
         extended.put("services", done, tree.places["services"])
         return extended
@@ -222,10 +225,13 @@ class ProjectReader:
         base_name, base_path, base_folder = str(extends.get("service") or ""), path, folder
         if extends.get("file"):
             base_path = self._below(folder, str(extends["file"]))
+            self._require(base_path)
             base_folder = base_path.parent
         tree = self._file(base_path, base_folder, variables)
         services = tree.get("services")
         base = services.get(base_name) if isinstance(services, Map) else None
+        if not isinstance(base, Map) and base_path in self.findings.unread_files:
+            return _without_extends(service)
         if not isinstance(base, Map):
             problem = f"{base_path.name} has no service {base_name}."
             raise Malformed(
@@ -235,13 +241,16 @@ class ProjectReader:
         base = self._extend(
             base, base_name, base_path, base_folder, variables, (*chain, (path, name))
         )
-        own = service.copy()
-        own.drop("extends")
-        base = base.copy()
-        base.drop("extends")
+        base = _without_extends(base)
         self.files.budget.copy(*size(base))
-        self.complete[key] = merge(base, own)
+        self.complete[key] = merge(base, _without_extends(service))
         return self.complete[key]
+
+
+def _without_extends(service: Map) -> Map:
+    alone = service.copy()
+    alone.drop("extends")
+    return alone
 
 
 @dataclass(frozen=True)
@@ -275,7 +284,7 @@ class _Filler:
             return self._text(value, path, place)
         return value
 
-    def _text(self, text: str, path: KeyPath, place: Place) -> str:
+    def _text(self, text: str, path: KeyPath, place: Place) -> str | Removed:
         def note_unset(name: str) -> None:
             if name.startswith(PORTAL_PREFIX):
                 remedy = "Use the variables of docs/blueprints.md."
@@ -291,7 +300,7 @@ class _Filler:
             return filled if _is_filled_at_launch(path) else finish(filled)
         except Malformed as error:
             self.findings.malformed(place, path, error)
-            return ""
+            return Removed()
 
 
 def _is_filled_at_launch(path: KeyPath) -> bool:

@@ -11,6 +11,8 @@ from sandboxes.blueprints.loader import Inspection, inspect
 from sandboxes.runtime import ServiceSpec
 
 SANDBOX = "title: Stack\nsecrets: {DB_PASSWORD: {}}\n"
+BROKEN = "services: ["
+APP = "services: {app: {image: x, depends_on: [db]}}\n"
 
 
 def inspect_files(folder: Path, **files: str) -> Inspection:
@@ -58,6 +60,26 @@ def test_the_section_stands_in_one_place(tmp_path: Path) -> None:
     (problem,) = inspect_files(tmp_path, compose_yaml=text).problems
     assert (problem.key, problem.line) == ("x-sandbox", 2)
     assert "stands here and in sandbox.yaml" in problem.message
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"compose_yaml": BROKEN},
+        {"compose_yaml": f"include: [o.yaml]\n{APP}", "o_yaml": BROKEN},
+        {"compose_yaml": APP, "compose_override_yaml": BROKEN},
+        {"compose_yaml": "services: {app: {extends: {file: o.yaml, service: x}}}", "o_yaml": "- x"},
+        {"compose_yaml": "services: {app: {extends: {file: gone.yaml, service: x}}}"},
+        {"compose_yaml": f"include: [gone.yaml]\n{APP}"},
+        {"compose_yaml": "services: {db: {image: '${TAG?}:1'}, web: {image: x, cpus: '${TAG?}'}}"},
+    ],
+    ids=str,
+)
+def test_what_a_problem_leads_to_is_not_reported(tmp_path: Path, files: dict[str, str]) -> None:
+    section = SANDBOX + "users: {db: postgres}\nendpoints: {web: {service: web, port: 80}}\n"
+    problems = inspect_files(tmp_path, **files, sandbox_yaml=section).problems
+    own = ("Invalid YAML", "The file", "The variable TAG is not set", "gone.yaml doesn't exist")
+    assert problems and all(one.message.startswith(own) for one in problems), problems
 
 
 def test_an_override_file_is_merged_as_in_compose(tmp_path: Path) -> None:
@@ -173,7 +195,7 @@ services:
         ),
         ({"compose_yaml": "include: [../x.yaml]\nservices: {a: {image: x}}"}, "leads out"),
         ({"compose_yaml": "include: ['oci://x/y']\nservices: {a: {image: x}}"}, "Only files"),
-        ({"compose_yaml": "include: [no.yaml]\nservices: {a: {image: x}}"}, "can't be read"),
+        ({"compose_yaml": "include: [no.yaml]\nservices: {a: {image: x}}"}, "doesn't exist"),
         ({"compose_yaml": "services: {a: {extends: b}, b: {extends: a}}"}, "in a circle"),
         ({"compose_yaml": "services: {a: {extends: b}}"}, "has no service b"),
         (
