@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -94,15 +96,23 @@ def test_no_pattern_takes_long(tmp_path: Path, pattern: str) -> None:
     assert time.process_time() - started < 1
 
 
-def test_deep_folders_and_names_in_another_encoding_are_found(tmp_path: Path) -> None:
-    deep = tmp_path.joinpath(*["d"] * 1100)
-    path = tmp_path
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """Yield a folder in which folders are nested more deeply than calls of Python may be."""
+    path = tmp_path / "context"
+    path.mkdir()
     for _ in range(1100):
         path = path / "d"
         path.mkdir()
+    yield path
+    # Python's own functions, by which pytest removes folders, call themselves for each one.
+    subprocess.run(["rm", "-rf", tmp_path / "context"], check=True)
+
+
+def test_deep_folders_and_names_in_another_encoding_are_found(tmp_path: Path, deep: Path) -> None:
     (deep / os.fsdecode(b"\xff.txt")).touch()
 
-    paths = BuildContext(context(tmp_path, "**/*.log")).paths()
+    paths = BuildContext(context(tmp_path / "context", "**/*.log")).paths()
 
     assert len(paths) == 1 + 1100 + 1
     assert "\udcff" in str(paths[-1])
