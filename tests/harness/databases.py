@@ -126,8 +126,8 @@ def _migrated_file(
     return file
 
 
-@pytest.fixture(scope="module")
-def threads_database(
+@contextmanager
+def _threads_database(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     django_db_blocker: DjangoDbBlocker,
@@ -146,11 +146,32 @@ def threads_database(
                 yield
 
 
+@pytest.fixture(scope="module")
+def threads_database(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[None]:
+    with _threads_database(request, tmp_path_factory, django_db_blocker):
+        yield
+
+
 @pytest.fixture
 def shared_database(threads_database: None) -> Iterator[None]:
     """Provide a database that several threads can use, empty for each test."""
     yield
     empty_database()
+
+
+@pytest.fixture
+def disposable_database(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[None]:
+    """Provide a database whose schema the test may change."""
+    with _threads_database(request, tmp_path_factory, django_db_blocker):
+        yield
 
 
 @pytest.fixture

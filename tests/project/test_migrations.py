@@ -41,7 +41,7 @@ from tests.harness.databases import allow_deleting_audit_entries
 from tests.helpers.scenarios import launch
 
 pytestmark = [
-    pytest.mark.usefixtures("shared_database", "runtime"),
+    pytest.mark.usefixtures("runtime"),
     pytest.mark.store,
     pytest.mark.slow,
 ]
@@ -187,7 +187,7 @@ def saved(model: type[Model], values: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def landed(shared_database: None) -> Iterator[Apps]:
+def landed(disposable_database: None) -> Apps:
     """Migrate back to the first released schema, and fill its tables."""
     apps = migrate_to(OLD)
     owner = User.objects.create_user("alice", "alice@example.com")
@@ -205,9 +205,7 @@ def landed(shared_database: None) -> Iterator[Apps]:
     apps.get_model("sandboxes", "WebhookDelivery").objects.create(
         webhook=hook, type="sandbox.running", body="{}", outcome="failed", tries=4
     )
-    yield apps
-    call_command("migrate", verbosity=0)
-    allow_deleting_audit_entries()
+    return apps
 
 
 def assert_upgraded() -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sandboxes.runtime.memory import MemoryRuntime
     from tests.harness.runtimes import DockerHarness
 
-pytestmark = [pytest.mark.django_db, pytest.mark.store]
+pytestmark = pytest.mark.django_db
 
 
 def _swept(act: Callable[[], object]) -> list[str]:
@@ -43,6 +43,7 @@ def _swept(act: Callable[[], object]) -> list[str]:
     return [query["sql"] for query in queries]
 
 
+@pytest.mark.store
 @pytest.mark.parametrize("in_use", [True, False])
 def test_a_sweep_of_40_sandboxes_runs_as_many_queries_as_of_2(
     alice: User, runtime: MemoryRuntime, in_use: bool
@@ -67,6 +68,7 @@ def test_a_sweep_of_40_sandboxes_runs_as_many_queries_as_of_2(
     assert UsageSample.objects.count() == 40
 
 
+@pytest.mark.store
 def test_traffic_of_many_sandboxes_is_recorded_for_each(
     alice: User, runtime: MemoryRuntime
 ) -> None:
@@ -88,6 +90,7 @@ def test_traffic_of_many_sandboxes_is_recorded_for_each(
     assert reload(idle).last_activity_at == an_hour_ago
 
 
+@pytest.mark.store
 def test_observations_of_a_sandbox_that_ended_meanwhile_are_dropped(
     alice: User, runtime: MemoryRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +169,7 @@ def test_a_sweep_of_6_sandboxes_makes_as_many_engine_calls_as_of_2(
     assert len(few) <= 6, few
 
 
+@pytest.mark.store
 def test_ended_sandboxes_and_their_journals_are_pruned_after_retention(
     alice: User, settings
 ) -> None:
@@ -182,6 +186,7 @@ def test_ended_sandboxes_and_their_journals_are_pruned_after_retention(
     assert Extension.objects.count() == extended
 
 
+@pytest.mark.store
 def test_pruning_deletes_a_limited_batch_oldest_first(
     settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,11 +199,13 @@ def test_pruning_deletes_a_limited_batch_oldest_first(
         assert set(Sandbox.objects.all()) == set(by_end[40 * sweeps :])
 
 
+@pytest.mark.store
 def test_pruning_keeps_up_with_10_000_sandboxes_a_day() -> None:
     sweeps_a_day = 24 * 60  # By cron, which is the slower of the two.
     assert sweeps_a_day * batch_delete.BATCH_SIZE > 10 * 10_000
 
 
+@pytest.mark.store
 def test_samples_keys_and_sessions_are_pruned_in_batches(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
