@@ -171,7 +171,7 @@ class TestDryRun:
             ),
         ],
     )
-    def test_refuses_what_is_no_machine_for_an_engine(
+    def test_refuses_a_machine_that_cannot_be_an_engine(
         self, bundle: Path, change: str, before: str, reason: str
     ) -> None:
         subprocess.run(["sh", "-c", change.format(bundle, bundle)], check=True)
