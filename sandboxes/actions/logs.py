@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 0.7
 REQUEST_REUSED_SECONDS = 30
 """For how long repeated requests wait for the same result instead of starting another task."""
 
-concurrency_limit = ConcurrencyLimit.share_of_web_threads(1 / 6, per_user=3)
+concurrency_limit = ConcurrencyLimit.share_of_web_threads(1 / 8, per_user=2)
 
 
 def service_names(sandbox: Sandbox) -> list[str]:

@@ -47,7 +47,7 @@ MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.03, 0.5
 TYPICAL_LAUNCH_SECONDS = 3.0
 """The state is polled at the shortest interval for this long, then less often."""
 
-concurrent_waits = ConcurrencyLimit.share_of_web_threads(1 / 4, per_user=4)
+concurrent_waits = ConcurrencyLimit.share_of_web_threads(1 / 3, per_user=4)
 
 
 @router.post("/sandboxes", auth=LAUNCH, response=responses(201, schemas.Sandbox, 400, 413, 422))

@@ -3,9 +3,6 @@
 -- Passwords stay out of the log, even if a statement fails.
 SET LOCAL log_min_error_statement = panic;
 \getenv password DATABASE_PASSWORD
--- A membership the other way round would forbid the one that is granted here.
-SELECT format('REVOKE %s FROM %s', roleid::regrole, member::regrole) FROM pg_auth_members
-WHERE roleid IN ('developer'::regrole, 'billing_api'::regrole) \gexec
 GRANT developer TO billing_api;
 ALTER ROLE developer RESET ALL;
 ALTER ROLE developer IN DATABASE :"database" RESET ALL;
