@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-gallery test-isolation probe fuzz audit lint lock screenshots reference corpus clean test-install test-vm
+.PHONY: help run test test-tools test-socket-proxy test-exhaustive test-all bench chaos test-gallery bench-streams test-isolation probe fuzz audit lint lock screenshots reference corpus clean test-install test-vm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ bench: ## Measure launches, pages, memory, and sweeps; writes docs/performance.m
 
 chaos: ## Run the fault-injection experiments (N, SEED); writes docs/reliability.md
 	@bash deploy/chaos.sh $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench-streams: ## Measure the memory of the streams process, and how soon events arrive
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" PYTHONPATH=sandboxes/cli:deploy DJANGO_SETTINGS_MODULE=tests.settings \
+		VAR_DIR="$(CURDIR)/var/tests" python -m tests.harness.servers python -m tests.streams.measure
 
 test-isolation: ## Try to break out of a sandbox; writes docs/reliability.md (needs root)
 	@bash deploy/test_isolation.sh

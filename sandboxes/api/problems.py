@@ -27,6 +27,13 @@ QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded
 DEFAULT_RETRY_AFTER_SECONDS = 30
 """`Retry-After` of errors that don't know when a retry would work."""
 
+HELP = {
+    401: "/docs/api/#authentication",
+    403: "/docs/api/#authentication",
+    429: "/docs/troubleshooting/#limits",
+}
+"""The section of the documentation that helps, by status; other statuses have “Errors”."""
+
 MESSAGES_BY_ERROR_TYPE = {
     "missing": "Required.",
     "extra_forbidden": "Unknown field.",
@@ -63,11 +70,12 @@ def problem(
         "status": status,
         "detail": detail,
     }
+    link = f'<{HELP.get(status, "/docs/api/#errors")}>; rel="help"'
     return JsonResponse(
         body | members,
         encoder=NinjaJSONEncoder,
         status=status,
-        headers=headers,
+        headers={"Link": link, **(headers or {})},
         content_type=CONTENT_TYPE,
     )
 

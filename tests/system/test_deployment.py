@@ -90,6 +90,15 @@ def test_under_systemd_the_web_process_writes_no_file_that_others_read() -> None
         assert f"`{user}`" in PAGE
 
 
+def test_under_systemd_the_streams_process_has_no_keys_and_no_stores() -> None:
+    streams = settings_of("sandbox-portal@.service", "sandbox-portal@streams.service.d/user.conf")
+    others = settings_of("sandbox-portal@.service")
+    assert streams["User"] != others["User"] and streams["ReadWritePaths"] == ""
+    hidden = set(streams["UnsetEnvironment"].split())
+    assert {"SECRET_KEY", "SANDBOX_ENCRYPTION_KEYS", "DATABASE_URL", "CACHE_URL"} <= hidden
+    assert {"CELERY_BROKER_URL", "EMAIL_URL", "SANDBOX_GATEWAY_TOKEN", "DOCKER_HOST"} <= hidden
+
+
 @pytest.mark.parametrize("process", ["worker", "reaper"])
 def test_under_systemd_worker_and_reaper_reach_the_engine_through_the_socket_proxy(
     process: str,
