@@ -19,6 +19,7 @@ from sandboxes.runtime.contract import (
     Report,
     Runtime,
     SandboxFacts,
+    Saved,
     ServiceFacts,
     ServiceState,
     Usage,
@@ -53,6 +54,7 @@ from sandboxes.runtime.specs import (
     StartCondition,
     TcpCheck,
     needs_containers,
+    without_rekey,
 )
 
 __all__ = [
@@ -88,6 +90,7 @@ __all__ = [
     "RuntimeFailure",
     "SandboxFacts",
     "SandboxSpec",
+    "Saved",
     "ServiceFacts",
     "ServiceNotFound",
     "ServiceSpec",
@@ -101,4 +104,5 @@ __all__ = [
     "image_name",
     "is_isolated",
     "needs_containers",
+    "without_rekey",
 ]

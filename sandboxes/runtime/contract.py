@@ -141,6 +141,16 @@ class Capabilities:
     """The first end of the certificates of the connection; None without TLS."""
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What `Runtime.save` has done."""
+
+    size_bytes: int
+    """Space that the save point takes, in addition to the images of the blueprint."""
+    pause_seconds: float
+    """How long the services were paused."""
+
+
 Report = Callable[[str], None]
 """Called with the name of the current step, and again while a step waits."""
 
@@ -155,19 +165,46 @@ class Runtime(Protocol):
         service that has completed isn't started again.
 
         Reports the steps `network`, `containers` and `ready`, in this order. `timeout` is the total
-        time limit in seconds. Removes nothing after a failure, so the logs stay readable. Raises
-        NotReady, ImageMissing, CapacityExhausted, EngineRefused, EngineUnreachable.
+        time limit in seconds. With a save point, services start with its data, and get the
+        sandbox's own credentials by their `rekey` commands. Removes nothing after a failure, so the
+        logs stay readable. Raises NotReady, ImageMissing, CapacityExhausted, EngineRefused,
+        EngineUnreachable.
         """
         ...
 
     def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         """Replace all services by new ones from their images, with the same addresses.
 
+        With a save point in the specification, they start with its data, as in `create`.
+
         The previous services are stopped, and kept until the new ones are ready. If one of these
         fails, the previous ones are started again and the error of `create` is raised. After
         EngineUnreachable or a kill at any point, `observe` returns the services as they are, and
         `execute` is refused until another call has completed or undone the replacement. Reports
         steps like `create`.
+        """
+        ...
+
+    def save(self, spec: SandboxSpec, save_point: str) -> Saved:
+        """Save the data of all services under this id, as of one moment.
+
+        All services are paused together meanwhile. What an interrupted call left is replaced. No
+        environment variable and no file in memory is saved. Raises ServiceNotFound, EngineRefused
+        if a service doesn't run, EngineUnreachable.
+        """
+        ...
+
+    def save_points(self) -> dict[str, datetime]:
+        """Return the ids of all save points, also incomplete ones, with the time of their creation.
+
+        Raises EngineUnreachable.
+        """
+        ...
+
+    def remove_save_point(self, save_point: str) -> None:
+        """Remove all that belongs to a save point. Missing objects aren't an error.
+
+        Raises EngineRefused while a sandbox needs its data, EngineUnreachable.
         """
         ...
 

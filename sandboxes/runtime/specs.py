@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -18,6 +18,8 @@ class ProcessSpec:
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    rekey: Sequence[str] = ()
+    """Replaces `ServiceSpec.rekey`."""
 
 
 class StartCondition(StrEnum):
@@ -97,6 +99,8 @@ class ServiceSpec:
     """Path to a file that exists when the service starts, in no `tmpfs` and no volume."""
     root: bool = False
     """The service may run as the container's root, with a few capabilities."""
+    rekey: Sequence[str] = ()
+    """The command that sets the sandbox's own credentials in the data of a save point."""
     process: ProcessSpec | None = None
     """How to run the service without containers; None if it needs a container."""
 
@@ -201,5 +205,16 @@ class SandboxSpec:
         """Names of the shared volumes, sorted."""
         return sorted({name for service in self.services for name in service.volumes.values()})
 
+    save_point: str = ""
+    """The save point with whose data the services start; empty for that of their images."""
     host_ports: HostPorts = field(default_factory=dict)
     """The host ports that are reserved for it; ports without one get any free host port."""
+
+
+def without_rekey(spec: SandboxSpec) -> SandboxSpec:
+    """Return the specification of a sandbox whose credentials are in the data already."""
+    services = [
+        replace(each, rekey=(), process=each.process and replace(each.process, rekey=()))
+        for each in spec.services
+    ]
+    return replace(spec, services=services)

@@ -118,6 +118,8 @@ class RuntimeHarness(Protocol):
     def spec(self, **changes: Any) -> SandboxSpec: ...
     def send_request(self, facts: SandboxFacts) -> None: ...
     def fill_disk(self, spec: SandboxSpec, megabytes: int) -> None: ...
+    def write_data(self, spec: SandboxSpec, text: str) -> None: ...
+    def read_data(self, spec: SandboxSpec) -> str: ...
     def write_log(self, spec: SandboxSpec, *lines: str) -> None: ...
     def stop_service(self, spec: SandboxSpec, service: str, code: int) -> None: ...
     def hang(self, spec: SandboxSpec) -> None: ...
@@ -143,6 +145,12 @@ class MemoryHarness:
 
     def fill_disk(self, spec: SandboxSpec, megabytes: int) -> None:
         self.runtime.set_disk_usage(spec.id, megabytes)
+
+    def write_data(self, spec: SandboxSpec, text: str) -> None:
+        self.runtime.write_data(spec.id, text)
+
+    def read_data(self, spec: SandboxSpec) -> str:
+        return self.runtime.read_data(spec.id)
 
     def write_log(self, spec: SandboxSpec, *lines: str) -> None:
         for line in lines:
@@ -218,6 +226,12 @@ class ProcessHarness:
         fill = ["dd", "if=/dev/zero", "of=fill", "bs=1M", f"count={megabytes}"]
         assert self.runtime.execute(spec.id, "store", fill, TIME_LIMIT)[0] == 0
 
+    def write_data(self, spec: SandboxSpec, text: str) -> None:
+        write_data(self.runtime, spec, "data", text)
+
+    def read_data(self, spec: SandboxSpec) -> str:
+        return self.runtime.execute(spec.id, "store", ["cat", "data"], 5)[1]
+
     def write_log(self, spec: SandboxSpec, *lines: str) -> None:
         write_log(self.runtime, spec, "", lines)
 
@@ -269,11 +283,13 @@ class ProcessHarness:
     def remaining(self) -> list[str]:
         """Return all processes and directories of this instance."""
         running = process_table.members(self.instance, self.home)
-        return [*running, *StateDir(self.home).sandboxes()]
+        return [*running, *StateDir(self.home).sandboxes(), *self.runtime.save_points()]
 
     def clear(self) -> None:
         for sandbox_id in self.new_runtime().observe():
             self.new_runtime().destroy(sandbox_id)
+        for save_point in self.new_runtime().save_points():
+            self.new_runtime().remove_save_point(save_point)
         assert self.remaining() == []
 
 
@@ -318,6 +334,12 @@ class DockerHarness:
     def fill_disk(self, spec: SandboxSpec, megabytes: int) -> None:
         fill = ["dd", "if=/dev/zero", "of=/home/fill", "bs=1M", f"count={megabytes}"]
         assert self.runtime.execute(spec.id, "store", fill, TIME_LIMIT)[0] == 0
+
+    def write_data(self, spec: SandboxSpec, text: str) -> None:
+        write_data(self.runtime, spec, "/home/data", text)
+
+    def read_data(self, spec: SandboxSpec) -> str:
+        return self.runtime.execute(spec.id, "store", ["cat", "/home/data"], 5)[1]
 
     def write_log(self, spec: SandboxSpec, *lines: str) -> None:
         write_log(self.runtime, spec, "/tmp/", lines)
@@ -374,6 +396,7 @@ class DockerHarness:
             *(row["Id"] for row in self.client.containers(all=True, filters=filters)),
             *(row["Id"] for row in self.client.networks(filters=filters)),
             *(row["Name"] for row in self.client.volumes(filters=filters)["Volumes"] or ()),
+            *(row["Id"] for row in self.client.images(filters=filters)),
         ]
 
     def clear(self) -> None:
@@ -386,6 +409,8 @@ class DockerHarness:
         try:
             for sandbox_id in self.new_runtime().observe():
                 self.new_runtime().destroy(sandbox_id)
+            for save_point in self.new_runtime().save_points():
+                self.new_runtime().remove_save_point(save_point)
         except EngineUnreachable:
             return False
         return True
@@ -403,6 +428,12 @@ def hang_command(program: str) -> str:
     """Return a shell command that stops all processes of a program without ending them."""
     stop = f'[ "$name" = {program} ] && kill -STOP ${{p#/proc/}}'
     return f"for p in /proc/[0-9]*; do read name < $p/comm; {stop}; done"
+
+
+def write_data(runtime: Runtime, spec: SandboxSpec, file: str, text: str) -> None:
+    """Let `store` keep a text in a file of its own."""
+    put = ["sh", "-c", f"echo -n {shlex.quote(text)} > {file}"]
+    assert runtime.execute(spec.id, "store", put, 5) == (0, "")
 
 
 def write_log(runtime: Runtime, spec: SandboxSpec, directory: str, lines: Sequence[str]) -> None:

@@ -17,9 +17,12 @@ BLUEPRINT = "sandboxportal.blueprint"
 CLAIM = "sandboxportal.claim"
 ONE_SHOT = "sandboxportal.one-shot"
 VOLUME = "sandboxportal.volume"
+SAVE_POINT = "sandboxportal.save-point"
 COMPOSE = "com.docker.compose"
 
 PREVIOUS = "-previous"
+SAVE_POINT_IMAGES = "sandboxportal-save-points"
+"""How the repositories of the images of save points begin; each instance has its own."""
 
 # Compose's rule for project names, shortened so that names of objects fit.
 SANDBOX_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -62,6 +65,22 @@ class Names:
 
     def claim_labels(self, sandbox_id: str, claim: str) -> dict[str, str]:
         return {INSTANCE: self.instance, SANDBOX: sandbox_id, CLAIM: claim}
+
+    @property
+    def save_point_repository(self) -> str:
+        """The repository of this instance's save points. Names of images have no capitals."""
+        return f"{SAVE_POINT_IMAGES}/{hashlib.sha256(self.instance.encode()).hexdigest()[:12]}"
+
+    def save_point_tag(self, save_point: str, service: str) -> str:
+        return f"{save_point}-{service}"
+
+    def save_point_labels(self, save_point: str, service: str) -> dict[str, str]:
+        return {INSTANCE: self.instance, SAVE_POINT: save_point, SERVICE: service}
+
+    def save_point_filters(self, save_point: str = "") -> dict[str, list[str]]:
+        """Return filters for the images of one save point, or of all of this instance."""
+        one = f"{SAVE_POINT}={save_point}" if save_point else SAVE_POINT
+        return {"label": [f"{INSTANCE}={self.instance}", one]}
 
     def bridge(self, sandbox_id: str) -> str:
         """Return the network's interface on the host, where traffic is counted (15 characters)."""

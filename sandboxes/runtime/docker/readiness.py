@@ -124,11 +124,15 @@ class ReadinessProbe:
         watch = Watch(self.observer, spec, ids, STEP, report, timer)
         watch.observe()
         for check in spec.ready:
-            pause = MIN_PAUSE_SECONDS
-            while not self.succeeds(check, watch):
-                watch.look(check)
-                time.sleep(pause)
-                pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
+            self.wait_for(check, watch)
+
+    def wait_for(self, check: ReadyCheck, watch: Watch) -> None:
+        """Wait until the check succeeds. Raises NotReady, EngineUnreachable."""
+        pause = MIN_PAUSE_SECONDS
+        while not self.succeeds(check, watch):
+            watch.look(check)
+            time.sleep(pause)
+            pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
 
     def succeeds(self, check: ReadyCheck | Awaited, watch: Watch) -> bool:
         """Return whether a check of a started service succeeds now. Raises EngineUnreachable."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -27,6 +28,7 @@ from sandboxes.runtime import (
     Report,
     SandboxFacts,
     SandboxSpec,
+    Saved,
     Usage,
 )
 from sandboxes.runtime.docker.client import EngineClient
@@ -35,6 +37,7 @@ from sandboxes.runtime.docker.containers.create import Creator
 from sandboxes.runtime.docker.containers.destroy import Destroyer
 from sandboxes.runtime.docker.containers.recreate import Recreator
 from sandboxes.runtime.docker.containers.repair import Repairer
+from sandboxes.runtime.docker.containers.save_points import SavePoints
 from sandboxes.runtime.docker.containers.startup import START_STEP, Starter
 from sandboxes.runtime.docker.disk_quota import DiskQuota
 from sandboxes.runtime.docker.exec_and_logs import ExecAndLogs
@@ -112,6 +115,7 @@ class DockerRuntime:
             engine, names, networks, self._observer, self._starter, self._destroyer
         )
         self._recreator = Recreator(engine, names, self._creator, self._starter, self._volumes)
+        self._save_points = SavePoints(engine, names)
         self._exec_and_logs = ExecAndLogs(engine, names)
         self._usage_reader = UsageReader(engine, names)
 
@@ -138,6 +142,7 @@ class DockerRuntime:
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         require_valid_id(spec.id)
         timer = Timer(timeout)
+        spec = self._save_points.with_images(spec)
         report("network")
         containers = self._creator.create_containers(spec)
         report(START_STEP)
@@ -145,7 +150,17 @@ class DockerRuntime:
 
     def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         require_valid_id(spec.id)
+        spec = self._save_points.with_images(spec)
         return self._recreator.recreate(spec, report, Timer(timeout))
+
+    def save(self, spec: SandboxSpec, save_point: str) -> Saved:
+        return self._save_points.save(spec, save_point)
+
+    def save_points(self) -> dict[str, datetime]:
+        return self._save_points.list()
+
+    def remove_save_point(self, save_point: str) -> None:
+        self._save_points.remove(save_point)
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         return self._observer.observe(only or None, sizes=sizes)

@@ -18,6 +18,15 @@ from sandboxes.runtime import (
 )
 
 
+@dataclass(frozen=True)
+class FakeSavePoint:
+    """The data of a sandbox at one moment."""
+
+    data: str
+    disk_mb: float
+    created_at: datetime = field(default_factory=timezone.now)
+
+
 @dataclass
 class FakeSandbox:
     """One sandbox: its services, their logs, its usage."""
@@ -31,6 +40,8 @@ class FakeSandbox:
     traffic_bytes: int = 0
     neighbors: int = 0
     disk_mb: float = 0.0
+    data: str = ""
+    """Stands for all that its services have stored; empty for the seed."""
     probe: ProbeResult = field(default_factory=ProbeResult)
     """What probes find while all services run."""
     claim: str = ""

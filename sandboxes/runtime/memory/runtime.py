@@ -22,6 +22,7 @@ from django.utils import timezone
 from sandboxes.runtime import (
     Capabilities,
     CapacityExhausted,
+    CommandCheck,
     EngineConnection,
     EngineRefused,
     EngineUnreachable,
@@ -37,6 +38,7 @@ from sandboxes.runtime import (
     RuntimeFailure,
     SandboxFacts,
     SandboxSpec,
+    Saved,
     ServiceFacts,
     ServiceNotFound,
     ServiceSpec,
@@ -44,13 +46,14 @@ from sandboxes.runtime import (
     Usage,
 )
 from sandboxes.runtime.host_resources import HostResources
-from sandboxes.runtime.memory.fake_sandbox import FakeSandbox
+from sandboxes.runtime.memory.fake_sandbox import FakeSandbox, FakeSavePoint
 from sandboxes.runtime.readiness import require_running, timeout_error
 from sandboxes.runtime.start_order import StartOrder
 
 HOST = "127.0.0.1"
 FIRST_PORT = 49152
 MAX_OUTPUT_BYTES = 64 * 1024
+MB = 1024 * 1024
 PROBE_BYTES = 600
 """Traffic that a probe adds to a sandbox."""
 
@@ -83,6 +86,7 @@ class MemoryRuntime:
         self.recreated: list[str] = []
         """The sandbox of every successful call of `recreate`."""
         self._sandboxes: dict[str, FakeSandbox] = {}
+        self._save_points: dict[str, FakeSavePoint] = {}
         self._failures: dict[str, list[BaseException]] = defaultdict(list)
         self._startup_failures: dict[str, tuple[int, str]] = {}
         self._ports = itertools.count(FIRST_PORT)
@@ -96,11 +100,15 @@ class MemoryRuntime:
         with self._call("create"):
             if missing := self.missing_images.intersection(name_of(s.image) for s in spec.services):
                 raise ImageMissing(f"The engine has no such image: {missing.pop()}.")
+            if spec.save_point and spec.save_point not in self._save_points:
+                raise ImageMissing(f"The engine has no such save point: {spec.save_point}.")
         report("network")
         with self._call("network"):
             if spec.id not in self._sandboxes and len(self._sandboxes) >= self.capacity:
                 raise CapacityExhausted("All subnets for sandboxes are in use.")
-            fake = self._sandboxes.setdefault(spec.id, FakeSandbox(spec.id))
+            if spec.id not in self._sandboxes:
+                self._sandboxes[spec.id] = FakeSandbox(spec.id, data=self._initial_data(spec))
+            fake = self._sandboxes[spec.id]
         report("containers")
         self._start_in_order(fake, spec)
         report("ready")
@@ -127,8 +135,26 @@ class MemoryRuntime:
             raise
         with self._call("discard"):
             self.recreated.append(spec.id)
-            fake.previous, fake.disk_mb = None, 0.0
+            fake.previous, fake.disk_mb, fake.data = None, 0.0, self._initial_data(spec)
             return fake.facts()
+
+    def save(self, spec: SandboxSpec, save_point: str) -> Saved:
+        with self._call("save"):
+            for service in spec.services:
+                if self._service(spec.id, service.name).state is ServiceState.EXITED:
+                    raise EngineRefused(f"The service {service.name} is not running.")
+            fake = self._sandboxes[spec.id]
+            self._save_points[save_point] = FakeSavePoint(fake.data, fake.disk_mb)
+        with self._call("saved"):
+            return Saved(int(fake.disk_mb * MB), self.slow_seconds)
+
+    def save_points(self) -> dict[str, datetime]:
+        with self._call("save_points"):
+            return {name: one.created_at for name, one in self._save_points.items()}
+
+    def remove_save_point(self, save_point: str) -> None:
+        with self._call("remove_save_point"):
+            self._save_points.pop(save_point, None)
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._call("observe"):
@@ -275,6 +301,17 @@ class MemoryRuntime:
         """Set the disk usage of a sandbox, in MB."""
         self._sandboxes[sandbox_id].disk_mb = disk_mb
 
+    def write_data(self, sandbox_id: str, data: str) -> None:
+        """Replace what the services of a sandbox have stored."""
+        self._sandboxes[sandbox_id].data = data
+
+    def read_data(self, sandbox_id: str) -> str:
+        return self._sandboxes[sandbox_id].data
+
+    def add_save_point(self, save_point: str, created_at: datetime | None = None) -> None:
+        """Add a save point that isn't in the database."""
+        self._save_points[save_point] = FakeSavePoint("", 0.0, created_at or timezone.now())
+
     def write_log(self, sandbox_id: str, service: str, line: str) -> None:
         """Append a line to the log of a service."""
         self._sandboxes[sandbox_id].logs[service].append(line)
@@ -301,6 +338,9 @@ class MemoryRuntime:
                 raise self._failures[operation].pop(0)
             yield
 
+    def _initial_data(self, spec: SandboxSpec) -> str:
+        return self._save_points[spec.save_point].data if spec.save_point else ""
+
     def _restore(self, fake: FakeSandbox, spec: SandboxSpec, service: ServiceSpec) -> bool:
         """Make a service run again, connected and published; return whether it had to be."""
         present = fake.services[service.name]
@@ -320,6 +360,8 @@ class MemoryRuntime:
                 for service in batch:
                     with self._call("containers"):
                         self._start(fake, spec, service)
+                    if spec.save_point and service.rekey:
+                        self._rekey(spec, service)
                 order.mark_started(batch)
             if not (awaited := order.awaited()):
                 return
@@ -328,6 +370,11 @@ class MemoryRuntime:
                 if isinstance(check, HealthyCheck):
                     self._require_success(spec, check, 0)
                 order.mark_held(check)
+
+    def _rekey(self, spec: SandboxSpec, service: ServiceSpec) -> None:
+        with self._call("rekey"):
+            self.executed.append((spec.id, service.name, tuple(service.rekey)))
+            self._require_success(spec, CommandCheck(service.name, service.rekey), 0)
 
     def _require_success(self, spec: SandboxSpec, check: ReadyCheck, seconds: float) -> None:
         """Raise NotReady if the command of a check has a result other than 0."""

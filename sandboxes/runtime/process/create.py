@@ -13,16 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandboxes.runtime import (
+    CommandCheck,
     EngineRefused,
     HttpCheck,
     NotReady,
     Report,
     SandboxFacts,
     SandboxSpec,
+    ServiceNotFound,
+    ServiceSpec,
     TcpCheck,
 )
-from sandboxes.runtime.process import process_table
+from sandboxes.runtime.process import process_table, save_points
 from sandboxes.runtime.process.environment import chown_tree
+from sandboxes.runtime.process.exec_and_logs import ExecAndLogs
 from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import PortAllocator, ReservedPorts
 from sandboxes.runtime.process.state_dir import Manifest, SandboxDir
@@ -36,6 +40,8 @@ REPORT_INTERVAL_SECONDS = 1.0
 RESPONSE_TIMEOUT_SECONDS = 1.0
 START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 5.0
+REKEY_SECONDS = 10.0
+"""Time limit of one attempt; the launch reports nothing meanwhile."""
 LOCK_TIMEOUT_SECONDS = 3.0
 """A supervisor without a lock by then has ended."""
 
@@ -64,6 +70,7 @@ class Creator:
 
     allocator: PortAllocator
     observer: Observer
+    commands: ExecAndLogs
 
     def create(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         timer = Timer(timeout, report)
@@ -74,6 +81,8 @@ class Creator:
             directory, manifest = self.allocator.ensure_manifest(spec, reserved)
             report("containers")
             self._start(spec, directory, manifest, reserved, timer)
+        if spec.save_point:
+            self._rekey(spec, timer)
         report("ready")
         return self._wait_until_ready(spec, manifest, timer)
 
@@ -89,7 +98,7 @@ class Creator:
         if supervisor is None:
             (directory.path / "state.json").unlink(missing_ok=True)
             for service in spec.services:
-                self._copy_template(directory, manifest, service.name, service.image)
+                self._copy_data(directory, manifest, service, spec.save_point)
             start_supervisor(directory, reserved)
             # The supervisor has them now, and waits until they are closed here.
             reserved.release()
@@ -106,6 +115,22 @@ class Creator:
             if not timer.wait("containers") or (timed_out and directory.supervisor() is None):
                 raise NotReady("The services couldn't be started; see supervisor.log.")
 
+    def _rekey(self, spec: SandboxSpec, timer: Timer) -> None:
+        """Set the sandbox's own credentials in the data of its save point. Raises NotReady."""
+        for service in spec.services:
+            command = service.process.rekey if service.process else ()
+            check = CommandCheck(service.name, command)
+            while command:
+                try:
+                    code, output = self.commands.run(spec.id, service.name, command, REKEY_SECONDS)
+                except (EngineRefused, ServiceNotFound) as error:
+                    code, output = 1, str(error)
+                if code == 0:
+                    break
+                self._all_running(spec)
+                if not timer.wait("containers"):
+                    raise timeout_error(check, timer.seconds, output)
+
     def _end_leftovers(self, sandbox_id: str) -> None:
         """End processes that outlived their supervisor and would hold its ports and data."""
         if not process_table.end_all(
@@ -113,19 +138,22 @@ class Creator:
         ):
             raise EngineRefused("The sandbox's processes can't be stopped.")
 
-    def _copy_template(
-        self, directory: SandboxDir, manifest: Manifest, service: str, image: str
+    def _copy_data(
+        self, directory: SandboxDir, manifest: Manifest, service: ServiceSpec, save_point: str
     ) -> None:
-        """Create the service's own directory from its template."""
-        work = directory.work(service)
+        """Create the service's own directory from its template, or from a save point."""
+        work = directory.work(service.name)
         if work.exists():
             return
-        template = self.allocator.templates.find(image)
-        assert template
-        draft = work.with_name(f".{service}-{os.getpid()}")
+        draft = work.with_name(f".{service.name}-{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
-        # Only contents: modes of files don't matter in a directory that others can't enter.
-        shutil.copytree(template / "data", draft, copy_function=shutil.copyfile)
+        if save_point:
+            save_points.copy(self.allocator.home.save_point(save_point) / service.name, draft)
+        else:
+            template = self.allocator.templates.find(service.image)
+            assert template
+            # Only contents: modes of files don't matter in a directory that others can't enter.
+            shutil.copytree(template / "data", draft, copy_function=shutil.copyfile)
         draft.chmod(0o700)
         chown_tree(draft, manifest.user)
         draft.rename(work)

@@ -35,9 +35,15 @@ class ExecAndLogs:
 
         Kills the command after the timeout. Raises ServiceNotFound, EngineRefused.
         """
-        manifest, found = self._service(sandbox_id, service)
         if self.home.sandbox(sandbox_id).previous.exists():
             raise EngineRefused("The services are being recreated.")
+        return self.run(sandbox_id, service, command, timeout)
+
+    def run(
+        self, sandbox_id: str, service: str, command: Sequence[str], timeout: float
+    ) -> tuple[int, str]:
+        """Run a command like `execute`, also while the services are being recreated."""
+        manifest, found = self._service(sandbox_id, service)
         facts = self.observer.observe_one(sandbox_id)
         seen = facts.services.get(service) if facts else None
         if seen is None or seen.state is not ServiceState.RUNNING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sandboxes.runtime import (
@@ -70,7 +70,7 @@ class Recreator:
         directory.write_manifest(manifest)
         directory.previous.rename(directory.work_root)
         with suppress(NotReady):
-            self.creator.create(spec, report, RESTORE_TIMEOUT_SECONDS)
+            self.creator.create(replace(spec, save_point=""), report, RESTORE_TIMEOUT_SECONDS)
 
     def _discard(self, path: Path) -> None:
         """Remove a directory; after a kill, it is either complete or has another name."""

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from sandboxes.runtime import (
     Report,
     SandboxFacts,
     SandboxSpec,
+    Saved,
     Usage,
     needs_containers,
 )
@@ -33,6 +35,7 @@ from sandboxes.runtime.process.observe import Observer
 from sandboxes.runtime.process.ports import PortAllocator
 from sandboxes.runtime.process.recreate import Recreator
 from sandboxes.runtime.process.repair import Repairer
+from sandboxes.runtime.process.save_points import SavePoints
 from sandboxes.runtime.process.state_dir import SANDBOX_ID, StateDir
 from sandboxes.runtime.process.templates import TemplateStore, template_id
 
@@ -59,13 +62,16 @@ class ProcessRuntime:
         self.templates = TemplateStore(self.home)
         observer = Observer(instance, self.home, public_host or address)
         self._observer = observer
+        self._exec_and_logs = ExecAndLogs(self.home, observer)
         self._creator = Creator(
-            PortAllocator(instance, self.home, self.templates, address, ports), observer
+            PortAllocator(instance, self.home, self.templates, address, ports),
+            observer,
+            self._exec_and_logs,
         )
         self._destroyer = Destroyer(self.home, observer)
         self._repairer = Repairer(observer, self._creator, self._destroyer, probe_host(address))
         self._recreator = Recreator(self._creator, self._destroyer)
-        self._exec_and_logs = ExecAndLogs(self.home, observer)
+        self._save_points = SavePoints(self.home, observer)
 
     @classmethod
     def from_settings(cls, instance: str = "", folder: Path | None = None) -> ProcessRuntime:
@@ -89,6 +95,18 @@ class ProcessRuntime:
     def recreate(self, spec: SandboxSpec, report: Report, timeout: float) -> SandboxFacts:
         with self._usable_home():
             return self._recreator.recreate(spec, report, timeout)
+
+    def save(self, spec: SandboxSpec, save_point: str) -> Saved:
+        with self._usable_home():
+            return self._save_points.save(spec, save_point)
+
+    def save_points(self) -> dict[str, datetime]:
+        with self._usable_home():
+            return self._save_points.list()
+
+    def remove_save_point(self, save_point: str) -> None:
+        with self._usable_home():
+            self._save_points.remove(save_point)
 
     def observe(self, only: str = "", *, sizes: bool = False) -> dict[str, SandboxFacts]:
         with self._usable_home():

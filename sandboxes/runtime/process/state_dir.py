@@ -9,6 +9,7 @@
                     logs/<service>.log
                     work/<service>/       the service's own directory
                     previous/             earlier `work` and manifest, until a replacement is ready
+<home>/save-points/<id>/<service>/        copy of the service's own directory
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from sandboxes.runtime import EngineRefused
 
 SANDBOX_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 TEMPLATES = "prepared"
+SAVE_POINTS = "save-points"
 TRAFFIC = struct.Struct("<QQ")
 MAX_STATE_BYTES = 1024 * 1024
 MAX_PID_DIGITS = 20
@@ -190,6 +192,9 @@ class StateDir:
 
     root: Path
 
+    def save_point(self, save_point: str) -> Path:
+        return self.root / SAVE_POINTS / save_point
+
     def sandbox(self, sandbox_id: str) -> SandboxDir:
         return SandboxDir(self.root / sandbox_id)
 
@@ -197,7 +202,7 @@ class StateDir:
         """Return the existing sandboxes by ID."""
         with suppress(FileNotFoundError):
             names = [entry.name for entry in os.scandir(self.root) if entry.is_dir()]
-            return {n: self.sandbox(n) for n in names if n != TEMPLATES and SANDBOX_ID.fullmatch(n)}
+            return {n: self.sandbox(n) for n in names if is_sandbox(n)}
         return {}
 
     @contextmanager
@@ -217,6 +222,11 @@ class StateDir:
                     raise EngineRefused(f"Another process has locked {file.name}.")
                 sleep(LOCK_INTERVAL_SECONDS)
             yield
+
+
+def is_sandbox(name: str) -> bool:
+    """Return whether an entry of the home directory can be a sandbox."""
+    return name not in (TEMPLATES, SAVE_POINTS) and bool(SANDBOX_ID.fullmatch(name))
 
 
 def read_manifest(path: Path) -> Manifest | None:

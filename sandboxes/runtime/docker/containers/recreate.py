@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -124,6 +124,8 @@ class Recreator:
             return kept[service.name]
 
         timer = Timer(RESTORE_TIMEOUT_SECONDS)
+        # They have the sandbox's credentials.
+        spec = replace(spec, save_point="")
         with suppress(NotReady):
             ids = self.starter.start_in_order(spec, completed, start, report, timer)
             self.starter.readiness.until_ready(spec, ids, report, timer)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from sandboxes.runtime import Report, SandboxFacts, SandboxSpec, ServiceSpec
+from sandboxes.runtime import CommandCheck, Report, SandboxFacts, SandboxSpec, ServiceSpec
 from sandboxes.runtime.docker.client import run_parallel
 from sandboxes.runtime.docker.containers.create import Creator, NewContainer
 from sandboxes.runtime.docker.readiness import STEP, ReadinessProbe, Timer, Watch
@@ -70,6 +70,8 @@ class Starter:
         while True:
             while batch := order.take_startable():
                 ids |= _start_parallel(batch, start)
+                if spec.save_point:
+                    self._rekey(batch, replace(watch, ids=ids))
                 order.mark_started(batch)
             if not (awaited := order.awaited()):
                 return ids
@@ -80,6 +82,12 @@ class Starter:
             if not succeeded:
                 watch.look(awaited[0])
                 time.sleep(PAUSE_SECONDS)
+
+    def _rekey(self, services: Collection[ServiceSpec], watch: Watch) -> None:
+        """Set the sandbox's own credentials in the data of its save point. Raises NotReady."""
+        for service in services:
+            if service.rekey:
+                self.readiness.wait_for(CommandCheck(service.name, service.rekey), watch)
 
 
 def _start_parallel(services: Collection[ServiceSpec], start: Start) -> dict[str, str]:
