@@ -6,6 +6,7 @@ begin to send must be added here; the tests that run a sandbox behind the proxy 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from socket_proxy.objects import (
     IMAGE_NAME,
     INSTANCE_LABEL,
     SANDBOX_LABEL,
+    SAVE_POINT_LABEL,
     SERVICE_LABEL,
     VOLUME_LABEL,
     Found,
@@ -48,6 +50,8 @@ SYSTEM_CALLS = json.dumps(
 SANDBOX_ID = r"[a-z0-9][a-z0-9_-]{0,39}"
 SERVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 HOST_NAME = SERVICE_NAME
+SAVE_POINT_ID = r"sp_[a-z0-9]{1,20}"
+MAX_LAYERS = 128
 VOLUME_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 SHARED_VOLUME = rf"{SANDBOX_ID}_volume2?_{VOLUME_NAME}"
 DIRECTORY = r"/[A-Za-z0-9_./-]{1,200}"
@@ -333,6 +337,66 @@ def network(settings: Settings) -> Validator:
         return clean | {"CheckDuplicate": True}
 
     return validate
+
+
+def save_point_repository(settings: Settings) -> str:
+    """Return the repository of the instance's save points, as the portal names it."""
+    return (
+        f"sandboxportal-save-points/{hashlib.sha256(settings.instance.encode()).hexdigest()[:12]}"
+    )
+
+
+def save_point_labels(settings: Settings) -> Validator:
+    """Accept the labels of an image of a save point."""
+    return record(
+        {
+            INSTANCE_LABEL: exactly(settings.instance),
+            SAVE_POINT_LABEL: text(SAVE_POINT_ID),
+            SERVICE_LABEL: text(SERVICE_NAME),
+        }
+    )
+
+
+def commit(settings: Settings) -> Validator:
+    """Accept the configuration of a committed image: empty variables and labels."""
+    fields = {"Env": list_of(text(r"[^=]+=")), "Labels": save_point_labels(settings)}
+    return record(fields)
+
+
+def image_configuration(settings: Settings) -> Validator:
+    """Accept the configuration of an image of a save point; it has layers and no history."""
+    words = optional(list_of(text()))
+    return record(
+        {
+            "architecture": text(r"[a-z0-9_]{1,20}"),
+            "os": exactly("linux"),
+            "created": text(r"[0-9TZ:.+-]{10,40}"),
+            "config": record(
+                {
+                    "Cmd": words,
+                    "Entrypoint": words,
+                    "Env": optional(list_of(text(r"[^=]+=.*"))),
+                    "ExposedPorts": optional(mapping(r"[0-9]{1,5}/(?:tcp|udp)", exactly({}))),
+                    "StopSignal": optional(text(r"[A-Z0-9+-]{1,16}")),
+                    "User": optional(text(r"[A-Za-z0-9_.:-]{0,80}")),
+                    "WorkingDir": optional(text(r"(?:/.*)?", 1000)),
+                    "Labels": save_point_labels(settings),
+                }
+            ),
+            "rootfs": record(
+                {
+                    "type": exactly("layers"),
+                    "diff_ids": list_of(text(r"sha256:[0-9a-f]{64}"), 1, MAX_LAYERS),
+                }
+            ),
+        }
+    )
+
+
+def image_name(settings: Settings) -> Validator:
+    """Accept the name of an image of a save point."""
+    repository = re.escape(save_point_repository(settings))
+    return text(rf"{repository}:{SAVE_POINT_ID}-{SERVICE_NAME}")
 
 
 def volume(settings: Settings) -> Validator:

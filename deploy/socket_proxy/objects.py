@@ -23,6 +23,7 @@ INSTANCE_LABEL = "sandboxportal.instance"
 SANDBOX_LABEL = "sandboxportal.sandbox"
 SERVICE_LABEL = "sandboxportal.service"
 VOLUME_LABEL = "sandboxportal.volume"
+SAVE_POINT_LABEL = "sandboxportal.save-point"
 BUILT_IMAGE_LABEL = "sandboxportal.image"
 
 HEX_ID = r"[0-9a-f]{64}"
@@ -71,7 +72,20 @@ KINDS = {
     "volume": Kind(NAME, "/volumes/{}", "Name", NAME, lambda found: found["Labels"]),
     "exec": Kind(HEX_ID, "/exec/{}/json", "ID", HEX_ID),
     "image": Kind(IMAGE_NAME, "/images/{}/json", "Id", rf"sha256:{HEX_ID}"),
+    # An image of a save point, which the portal may also replace and remove.
+    "saved": Kind(
+        IMAGE_NAME,
+        "/images/{}/json",
+        "Id",
+        rf"sha256:{HEX_ID}",
+        lambda found: _saved_labels(_image_labels(found)),
+    ),
 }
+
+
+def _saved_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return the labels of an image, or none if it isn't one of a save point."""
+    return labels if labels and SAVE_POINT_LABEL in labels else {}
 
 
 def _image_labels(description: Mapping[str, Any]) -> Any:
@@ -132,9 +146,13 @@ class Objects:
         require(not volume.get("Options"), f"the volume {name} has options")
 
     def may_use_image(self, tags: Any, labels: Any) -> bool:
-        """Return whether the portal has built the image, or the operator has named it."""
-        return BUILT_IMAGE_LABEL in (labels or {}) or any(
-            fnmatchcase(tag, pattern) for tag in tags or () for pattern in self.settings.images
+        """Return whether the portal has built or saved it, or the operator has named it."""
+        return (
+            BUILT_IMAGE_LABEL in (labels or {})
+            or self.is_own(labels)
+            or any(
+                fnmatchcase(tag, pattern) for tag in tags or () for pattern in self.settings.images
+            )
         )
 
     def is_own(self, labels: Mapping[str, str] | None) -> bool:

@@ -7,15 +7,17 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from socket_proxy import answers, archives, bodies
+from socket_proxy import answers, archives, bodies, images
 from socket_proxy.answers import Reduce
 from socket_proxy.http1 import Answer
 from socket_proxy.objects import (
     IMAGE_NAME,
     NAME,
     SANDBOX_LABEL,
+    SAVE_POINT_LABEL,
     SERVICE_LABEL,
     Found,
     LookupFailed,
@@ -70,7 +72,7 @@ class Operation:
     def match(self, method: str, path: str) -> re.Match[str] | None:
         if method != self.method:
             return None
-        reference = IMAGE_NAME if self.kind == "image" else NAME
+        reference = IMAGE_NAME if self.kind in ("image", "saved") else NAME
         pattern = PLACEHOLDER.sub(f"(?P<reference>{reference})", self.path)
         return re.fullmatch(pattern, path, re.ASCII)
 
@@ -121,10 +123,35 @@ def operations(settings: Settings) -> list[Operation]:
         Operation(
             "GET",
             "/images/json",
-            query={"all": boolean, "only_ids": ignored},
+            query={"all": boolean, "only_ids": ignored, "filters": own},
             reduce=answers.images,
         ),
         Operation("GET", "/images/{image}/json", describes=True),
+        # Images of save points: commits of own containers
+        Operation(
+            "POST",
+            "/commit",
+            query={
+                "container": text(NAME),
+                "repo": exactly(bodies.save_point_repository(settings)),
+                "tag": text(NAME),
+                "pause": off,
+            },
+            body=bodies.commit(settings),
+            check=complete_commit,
+        ),
+        Operation(
+            "POST",
+            "/images/load",
+            rebuild=partial(images.rebuild, settings=settings),
+            check=require_saved_layers,
+        ),
+        Operation(
+            "DELETE",
+            "/images/{saved}",
+            query={"force": off, "noprune": boolean},
+            check=remove_nothing_else,
+        ),
         # Networks
         Operation(
             "GET",
@@ -170,6 +197,7 @@ def operations(settings: Settings) -> list[Operation]:
         ),
         Operation("POST", "/containers/{container}/start"),
         Operation("POST", "/containers/{container}/stop", query={"t": text(r"[0-9]{1,3}")}),
+        Operation("POST", "/containers/{container}/pause"),
         Operation("POST", "/containers/{container}/unpause"),
         Operation(
             "POST",
@@ -224,6 +252,39 @@ async def require_never_started(call: Call) -> None:
     assert call.found
     status = call.found.description["State"].get("Status")
     require(status == "created", "files can only be written before a container starts")
+
+
+async def complete_commit(call: Call) -> None:
+    """Replace the container by its ID, and require the tag that is due.
+
+    The portal has paused the container, together with the others of its sandbox.
+    """
+    require({"container", "repo", "tag"} <= call.query.keys(), "container, repo, tag are required")
+    container = await call.objects.find("container", call.query["container"])
+    labels = call.body["Labels"]
+    service = container.description["Config"]["Labels"].get(SERVICE_LABEL)
+    require(labels[SERVICE_LABEL] == service, "the service must be that of the container")
+    tag = f"{labels[SAVE_POINT_LABEL]}-{service}"
+    require(call.query["tag"] == tag, f"the tag must be {tag}")
+    call.query |= {"container": container.id, "pause": "0"}
+
+
+async def require_saved_layers(call: Call) -> None:
+    """Deny an image with other layers than the own one of that name, which it replaces."""
+    name, configuration = images.parse(call.body)
+    saved = await call.objects.find("saved", name)
+    layers = saved.description["RootFS"]["Layers"]
+    require(
+        configuration["rootfs"]["diff_ids"] == layers, "the layers must be those that were saved"
+    )
+    labels = saved.description["Config"]["Labels"]
+    own = {key: labels.get(key) for key in configuration["config"]["Labels"]}
+    require(configuration["config"]["Labels"] == own, "the labels must be those that were saved")
+
+
+async def remove_nothing_else(call: Call) -> None:
+    """Keep images on which this one is based."""
+    call.query["noprune"] = "1"
 
 
 async def require_own_volume(call: Call) -> None:

@@ -238,6 +238,45 @@ class FakeEngine:
         status, value = self._touch(self.containers, request.reference, "extract")
         return (200, b"") if status == 204 else (status, value)
 
+    def _commit(self, request: GoRequest) -> tuple[int, Any]:
+        found = self.look_up(self.containers, request.query.get("container", ""))
+        if found is None:
+            return 404, no_such("container")
+        labels, config = labels_of(found), request.body or {}
+        repository = request.query.get("repo", "").startswith("sandboxportal-save-points/")
+        values = [one.partition("=")[2] for one in value_of(config, "Env") or ()]
+        if not found.own or not repository or any(values) or request.query.get("changes"):
+            self.violations.append(f"committed {found.name} with {config} to {request.query}")
+        if set(config) - {"Env", "Labels"} or labels.get("sandboxportal.service") not in str(
+            config
+        ):
+            self.violations.append(f"committed with {config}")
+        return 201, {"Id": "sha256:" + "9" * 64}
+
+    def _load(self, request: GoRequest) -> tuple[int, Any]:
+        with tarfile.open(fileobj=io.BytesIO(request.content), mode="r:") as tar:
+            files = {one.name: tar.extractfile(one) for one in tar}
+        texts = {name: file.read() for name, file in files.items() if file}
+        for image in json.loads(texts.pop("manifest.json")):
+            config = json.loads(texts.pop(image["Config"]))
+            own = [
+                one.description.get("RootFS", {}).get("Layers") for one in self.images if one.own
+            ]
+            if config["rootfs"]["diff_ids"] not in own or set(config) & {"history", "container"}:
+                self.violations.append(f"loaded {config}")
+            if not all(one.startswith("sandboxportal-save-points/") for one in image["RepoTags"]):
+                self.violations.append(f"loaded as {image['RepoTags']}")
+        if texts:
+            self.violations.append(f"loaded {list(texts)}")
+        return 200, {"stream": "Loaded"}
+
+    def _remove_image(self, request: GoRequest) -> tuple[int, Any]:
+        found = self.find(self.images, request.reference)
+        saved = found and "sandboxportal.save-point" in labels_of(found)
+        if found and not (found.own and saved and request.query.get("noprune") == "1"):
+            self.violations.append(f"removed {found.name} with {request.query}")
+        return (200, []) if found else (404, no_such(request.reference))
+
     def _start(self, request: GoRequest) -> tuple[int, Any]:
         if request.old and request.body:
             self.violations.append(f"started with {request.body}")
@@ -352,7 +391,11 @@ ROUTES: list[tuple[str, Handler]] = [
     (f"POST /containers/{NAME}/start", FakeEngine._start),
     (f"POST /containers/{NAME}/rename", FakeEngine._rename),
     (f"POST /containers/{NAME}/stop", touching("containers", "stop")),
+    (f"POST /containers/{NAME}/pause", touching("containers", "pause")),
     (f"POST /containers/{NAME}/unpause", touching("containers", "unpause")),
+    ("POST /commit", FakeEngine._commit),
+    ("POST /images/load", FakeEngine._load),
+    ("DELETE /images/(?P<reference>.+)", FakeEngine._remove_image),
     (f"POST /containers/{NAME}/update", FakeEngine._update),
     (f"POST /containers/{NAME}/exec", FakeEngine._create_command),
     (f"DELETE /containers/{NAME}", FakeEngine._remove_container),

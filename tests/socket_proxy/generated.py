@@ -25,6 +25,7 @@ from sandboxes.runtime.docker.containers.container_config import (
     ContainerPlan,
 )
 from sandboxes.runtime.docker.containers.files import archive
+from sandboxes.runtime.docker.containers.save_points import archive as image_archive
 from sandboxes.runtime.docker.names import Names
 
 Draw = Callable[..., Any]
@@ -49,6 +50,8 @@ class World:
     sandboxes: tuple[str, ...]
     """Names that a sandbox label could have to reach a foreign object."""
     volumes: tuple[str, ...] = ()
+    saved: tuple[str, ...] = ("missing",)
+    """Images of save points: name and ID of the own one come first."""
     started: bool = False
     """The own containers were started, so no files can be written any more."""
 
@@ -62,6 +65,7 @@ class World:
             commands=self.commands[:1],
             sandboxes=self.sandboxes[:1],
             volumes=self.volumes[:1],
+            saved=self.saved[:2],
         )
 
 
@@ -76,6 +80,12 @@ class GeneratedRequest:
     kind: str
     content: bytes
 
+
+SAVE_POINT = "sp_0123456789abcdef"
+LAYERS = [f"sha256:{digit * 64}" for digit in "78"]
+"""Those of the own image of a save point."""
+SAVED_IMAGE = "SAVED-IMAGE"
+"""Stands for the archive of that image."""
 
 VERSIONS = [f"/v1.{minor}" for minor in range(12, 42)] + [
     *("/v1.51", "/v0", "/v1", "/v1.41.0", "/v01.41", "/v1.410", "/v1.041", "/v2.0", "/V1.41"),
@@ -214,7 +224,12 @@ DANGEROUS: dict[str, list[Any]] = {
 HOST_KEYS = [key for key in DANGEROUS if key[0].isupper()]
 OTHER_OPERATIONS = [
     *("POST /build", "POST /commit?container=OWN", "POST /images/create?fromImage=x"),
-    *("POST /images/load", "DELETE /images/IMAGE", "POST /images/IMAGE/tag?repo=x"),
+    *(
+        "POST /images/load",
+        "DELETE /images/IMAGE",
+        "POST /images/KEPT/tag?repo=x",
+        "POST /images/IMAGE/tag?repo=x",
+    ),
     *("GET /images/IMAGE/history", "GET /images/IMAGE/get", "GET /events", "GET /system/df"),
     *("POST /containers/OWN/attach", "GET /containers/OWN/attach/ws", "GET /containers/OWN/top"),
     *("POST /containers/OWN/rename?name=FOREIGN", "POST /containers/OWN/kill", "POST /session"),
@@ -252,6 +267,13 @@ QUERIES: dict[str, list[str]] = {
     "copyUIDGID": ["1", "0"],
     "t": ["1"],
     "signal": ["KILL"],
+    "container": ["FOREIGN", "OWN"],
+    "repo": ["company/private", "OWN-REPOSITORY", "", "sandboxportal/tiny"],
+    "tag": ["latest", f"{SAVE_POINT}-web", f"{SAVE_POINT}-other", ""],
+    "pause": ["0", "1", "false"],
+    "changes": ["ENV X=1", "USER root"],
+    "noprune": ["0", "1"],
+    "quiet": ["1"],
     "checkpoint": ["x"],
     "verbose": ["1"],
 }
@@ -299,6 +321,43 @@ def hostile_archives() -> list[bytes]:
 HOSTILE_ARCHIVES = hostile_archives()
 
 
+def saved_image(
+    world: World, layers: list[str] | None = None, name: str = "", **config: Any
+) -> bytes:
+    """Return the portal's archive of the own image of a save point, or one with changes."""
+    names = Names(world.instance)
+    name = name or f"{names.save_point_repository}:{names.save_point_tag(SAVE_POINT, 'web')}"
+    image = {
+        "RootFS": {"Layers": layers or LAYERS},
+        "Architecture": "amd64",
+        "Os": "linux",
+        "Created": "2026-11-29T12:00:00.5Z",
+    }
+    labels = names.save_point_labels(SAVE_POINT, "web") | config.pop("Labels", {})
+    usual = {"User": "65534", "Env": ["PATH=/bin"], "ExposedPorts": {"80/tcp": {}}}
+    return image_archive(name, image, usual | config, labels)
+
+
+def hostile_images(world: World) -> list[bytes]:
+    """Return archives of images that the portal never loads."""
+    good = saved_image(world)
+    return [
+        saved_image(world, ["sha256:" + "9" * 64]),
+        saved_image(world, LAYERS[:1]),
+        saved_image(world, [*LAYERS, "../../etc/passwd"]),
+        saved_image(world, name="company/private:1"),
+        saved_image(world, name=f"company/private:{SAVE_POINT}-web"),
+        saved_image(world, Labels={"sandboxportal.instance": "other"}),
+        saved_image(world, Labels={"sandboxportal.image": "x"}),
+        saved_image(world, Labels={"sandboxportal.service": "other"}),
+        saved_image(world, Cmd=["sh", None]),
+        good.replace(b'"type": "layers"', b'"type": "foreign"'),
+        good.replace(b"manifest.json", b"other.json\0\0\0"),
+        good + good,
+        good[:1500],
+    ]
+
+
 Operation = tuple[str, str, dict[str, str], Any]
 """Method, path, query and body."""
 
@@ -309,7 +368,30 @@ KNOWN_OPERATIONS: list[Operation] = [
     ("GET", "/version", {}, None),
     ("GET", "/info", {}, None),
     ("GET", "/images/json", {"only_ids": "0", "all": "0"}, None),
+    ("GET", "/images/json", {"filters": "OWN-FILTER"}, None),
     ("GET", "/images/IMAGE/json", {}, None),
+    ("GET", "/images/KEPT/json", {}, None),
+    ("POST", "/images/load", {}, SAVED_IMAGE),
+    ("DELETE", "/images/KEPT", {"force": "False", "noprune": "True"}, None),
+    ("POST", "/containers/OWN/pause", {}, None),
+    (
+        "POST",
+        "/commit",
+        {
+            "container": "OWN",
+            "repo": "OWN-REPOSITORY",
+            "tag": f"{SAVE_POINT}-web",
+            "pause": "False",
+        },
+        {
+            "Env": ["KEY=", "_x.y="],
+            "Labels": {
+                "sandboxportal.instance": "INSTANCE-NAME",
+                "sandboxportal.save-point": SAVE_POINT,
+                "sandboxportal.service": "web",
+            },
+        },
+    ),
     ("GET", "/networks", {"filters": "{}"}, None),
     ("GET", "/networks/NETWORK", {}, None),
     ("DELETE", "/networks/NETWORK", {}, None),
@@ -513,7 +595,7 @@ class Generator:
         self.world, target = world, f"{path}{written(query)}"
         change = self.pick([*["body"] * 3, "query", "path", "version", "wire", "object"])
         if change == "body" and isinstance(tree, bytes):
-            tree = self.pick(HOSTILE_ARCHIVES)
+            tree = self.pick([*HOSTILE_ARCHIVES, *hostile_images(world)])
         elif change == "body":
             tree = Pairs() if tree is None else tree
             self.change(tree)
@@ -539,7 +621,7 @@ class Generator:
             for _ in range(self.pick([0, 1, 1, 2, 3])):
                 self.change(tree)
         elif isinstance(tree, bytes):
-            tree = self.pick([tree, *HOSTILE_ARCHIVES])
+            tree = self.pick([tree, *HOSTILE_ARCHIVES, *hostile_images(self.world)])
         path = self.pick(VERSIONS if self.one_in(3) else ["", "/v1.41"]) + path
         if self.one_in(5):
             path = self.misspell(path)
@@ -623,6 +705,8 @@ class Generator:
         """Return an operation that the portal needs, on any object."""
         method, path, query, body = self.pick(KNOWN_OPERATIONS)
         query = {key: self.with_names(value) for key, value in query.items()}
+        if body == SAVED_IMAGE:
+            body = saved_image(self.world)
         return method, self.with_names(path), query, body
 
     def with_names(self, text: str) -> str:
@@ -634,6 +718,8 @@ class Generator:
             ("OWN-NAME", [f"{self.world.sandboxes[0]}-web-{end}" for end in ("1", "previous")]),
             ("INSTANCE-NAME", [self.world.instance]),
             ("OWN-VOLUME", self.world.volumes),
+            ("OWN-REPOSITORY", [Names(self.world.instance).save_point_repository]),
+            ("KEPT", self.world.saved),
             ("FOREIGN-NETWORK", self.world.networks),
             ("NETWORK", self.world.networks),
             ("FOREIGN-IMAGE", self.world.images),

@@ -22,6 +22,7 @@ from socket_proxy.server import SocketProxy
 from socket_proxy.settings import Settings
 
 from sandboxes.runtime import SandboxSpec
+from sandboxes.runtime.docker.names import Names
 from tests import fuzz
 from tests.fakes.docker_engine import EngineObject, FakeEngine
 from tests.harness.runtimes import SUBNETS, TIME_LIMIT, ignore_step, with_service
@@ -30,8 +31,10 @@ from tests.socket_proxy.generated import (
     CREATIONS,
     DENIED,
     KNOWN_OPERATIONS,
+    LAYERS,
     LET_THROUGH,
     PORTAL,
+    SAVE_POINT,
     GeneratedRequest,
     World,
     requests,
@@ -41,6 +44,8 @@ from tests.socket_proxy.harness import ProxiedHarness, foreign_objects, running_
 INSTANCE, SANDBOX = "tests-one", "sbx_0123456789abcdef"
 OWN_ID, FOREIGN_ID = "a1" * 32, "b2" * 32
 OWN_IMAGE, FOREIGN_IMAGE = f"sha256:{'c3' * 32}", f"sha256:{'d4' * 32}"
+SAVED, FOREIGN_SAVED = f"sha256:{'c5' * 32}", f"sha256:{'d6' * 32}"
+SAVED_NAME = f"{Names(INSTANCE).save_point_repository}:{SAVE_POINT}-web"
 OWN_COMMAND, FOREIGN_COMMAND = "e5" * 32, "f6" * 32
 OWN_NETWORK, FOREIGN_NETWORK = "17" * 32, "28" * 32
 OTHER_NETWORK = "39" * 32
@@ -66,6 +71,7 @@ WORLD = World(
         *("sandboxportal-tests/tiny:1", OWN_IMAGE, "company/private:1", FOREIGN_IMAGE),
         *(FOREIGN_IMAGE[7:19], "company/private:1@" + FOREIGN_IMAGE, "../x"),
     ),
+    saved=(SAVED_NAME, SAVED, FOREIGN_SAVED, OWN_IMAGE, FOREIGN_IMAGE, "company/private:1"),
     commands=(OWN_COMMAND, FOREIGN_COMMAND, FOREIGN_COMMAND[:12], "start"),
     sandboxes=(
         *(SANDBOX, "project", "other", "sbx_missing", "bridge", "container:x", "container"),
@@ -76,7 +82,7 @@ WORLD = World(
 SITE = Site(
     INSTANCE,
     {OWN_NETWORK: SANDBOX, OTHER_NETWORK: "other"},
-    frozenset({OWN_IMAGE}),
+    frozenset({OWN_IMAGE, SAVED}),
     SUBNETS,
     volumes={f"{SANDBOX}_volume_site": SANDBOX, "other_volume_x": "other"},
     root_services=True,
@@ -108,6 +114,14 @@ def new_engine(*, names_change: bool = False) -> FakeEngine:
         described = {"Id": identity, "RepoTags": [name], "Config": config, "Size": 1}
         return EngineObject(identity, name, own, described)
 
+    def saved(identity: str, name: str, own: bool) -> EngineObject:
+        labels = Names(INSTANCE if own else "other").save_point_labels(SAVE_POINT, "web")
+        found = image(identity, name, own)
+        layers = LAYERS if own else ["sha256:" + "9" * 64]
+        found.description["Config"]["Labels"] = labels
+        found.description["RootFS"] = {"Layers": layers}
+        return found
+
     def volume(name: str, own: bool, **more: str) -> EngineObject:
         described = {"Name": name, "Labels": labels | more if own else {"note": SECRET}}
         return EngineObject(name, name, own, described)
@@ -137,6 +151,8 @@ def new_engine(*, names_change: bool = False) -> FakeEngine:
         images=[
             image(OWN_IMAGE, "sandboxportal-tests/tiny:1", True),
             image(FOREIGN_IMAGE, "company/private:1", False),
+            saved(SAVED, SAVED_NAME, True),
+            saved(FOREIGN_SAVED, "other-save-points/x:1", False),
         ],
         volumes=[
             volume("project_data", False),
