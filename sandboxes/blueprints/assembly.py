@@ -227,6 +227,7 @@ class _Assembler:
     def _service(self, name: str, service: Service, memory_mb: int, cpus: float) -> ServiceSpec:
         plan, stack = self.plan, self.plan.stack
         mounts, process = plan.mounts[name], plan.section.process.get(name)
+        rekey = plan.section.rekey.get(name)
         shared_memory = mounts.shared_memory or service.shm_size
         spec = ServiceSpec(
             name=name,
@@ -260,7 +261,12 @@ class _Assembler:
             volumes=mounts.volumes,
             files=self._files(name, mounts),
             root=name in plan.section.root,
-            process=ProcessSpec(process.command, process.environment) if process else None,
+            rekey=rekey.command if rekey else (),
+            process=ProcessSpec(
+                process.command, process.environment, rekey.process if rekey else ()
+            )
+            if process
+            else None,
         )
         for path, message, remedy in check_service(spec, plan.variables):
             self._problem(("services", name, *path), message, remedy)

@@ -212,6 +212,11 @@ class Blueprint:
         return runtime != "process" or not needs_containers(self.services, self.ready)
 
     @property
+    def can_rekey(self) -> bool:
+        """Whether sandboxes can start with the data of another one, under their own credentials."""
+        return not self.secrets or any(service.rekey for service in self.services)
+
+    @property
     def openapi_endpoint(self) -> str:
         """Name of the endpoint that serves an OpenAPI document; empty if none does."""
         return next((name for name, item in self.endpoints.items() if item.openapi), "")
@@ -269,11 +274,17 @@ class Blueprint:
         """Return new values for all declared secrets, with at least 130 random bits each."""
         return {name: secret.generate() for name, secret in self.secrets.items()}
 
-    def spec(self, sandbox_id: str, variables: Mapping[str, str], disk_mb: int) -> SandboxSpec:
+    def spec(
+        self,
+        sandbox_id: str,
+        variables: Mapping[str, str],
+        disk_mb: int,
+        save_point: str = "",
+    ) -> SandboxSpec:
         """Return the specification of one sandbox; unused variables are ignored.
 
-        Parameters without a value have their default. Raises KeyError with the name of a missing
-        variable.
+        Its services start with the data of the save point, if there is one. Parameters without a
+        value have their default. Raises KeyError with the name of a missing variable.
         """
         defaults = variable_texts(self.default_parameters)
         values = {**defaults, **variables, SANDBOX_ID: sandbox_id}
@@ -284,6 +295,7 @@ class Blueprint:
             ready=self.ready,
             disk_mb=disk_mb,
             egress=self.egress,
+            save_point=save_point,
         )
 
     def _pinned(self, service: ServiceSpec) -> ServiceSpec:

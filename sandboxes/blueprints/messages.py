@@ -64,6 +64,7 @@ REMEDIES = {
     "port": "Write the port inside the container; the service must list it under `ports`.",
     "path": "Write the path to request, for example /readyz.",
     "reset": "Name the service that restores the data, and the command.",
+    "rekey": "Write a command for each service that stores credentials.",
     "ready": "Name an endpoint and a path that answers 200 when the sandbox is ready.",
     "endpoints": "List the ports that developers see.",
     "seed": "Write the number of seeded objects of each kind, for example {products: 12}.",

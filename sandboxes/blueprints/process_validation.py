@@ -26,6 +26,10 @@ def validate(parsed: SectionContext, files: SourceFiles, folder: Path) -> Iterat
     if reset and not reset.process:
         message = "A command that restores the data on the process runtime is missing."
         yield "x-sandbox.reset.process", message, "Write the command as a list of words."
+    for name, rekey in parsed.sandbox.rekey.items():
+        if not rekey.process:
+            message = "A command that sets the credentials on the process runtime is missing."
+            yield f"x-sandbox.rekey.{name}.process", message, "Write it as a list of words."
 
 
 def _check_services(parsed: SectionContext) -> Iterator[Violation]:

@@ -198,6 +198,15 @@ class Reset(StrictModel):
     """The command in trial mode ([below](#process-without-an-engine))."""
 
 
+class Rekey(StrictModel):
+    """The command that sets the credentials of a new sandbox in the data of a save point."""
+
+    command: Command
+    """Runs in the service, again until it exits with 0, before the sandbox is ready."""
+    process: Command = ()
+    """The command in trial mode ([below](#process-without-an-engine))."""
+
+
 class Requests(StrictModel):
     """Lines of a service's log that record a request: those that begin with this expression."""
 
@@ -326,6 +335,10 @@ class SandboxSection(StrictModel):
     reset: Reset | None = None
     """How the seed data is restored within 20 seconds. Where it fails, or without this key, the
     portal recreates the services from their images, with the same addresses and credentials."""
+    rekey: Annotated[dict[str, Rekey], Field(max_length=100)] = {}
+    """By service, how a sandbox that starts with the data of a
+    [save point](save-points.md#credentials) gets credentials of its own. Without it, a blueprint
+    with secrets can't be launched from save points."""
     requests: Requests | None = None
     """For an API that logs one line per request: the lines that the portal counts. Without it, the
     portal shows traffic in bytes."""

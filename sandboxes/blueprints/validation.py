@@ -126,6 +126,8 @@ def _commands(parsed: SectionContext) -> Iterator[tuple[str, Sequence[str]]]:
     """Yield the commands that are run in services, with the keys in which they are."""
     if reset := parsed.sandbox.reset:
         yield "x-sandbox.reset", reset.command
+    for name, rekey in parsed.sandbox.rekey.items():
+        yield f"x-sandbox.rekey.{name}", rekey.command
     for index, check in enumerate(parsed.sandbox.ready):
         yield f"x-sandbox.ready.{index}", check.command
 
@@ -278,6 +280,8 @@ def _check_references(parsed: SectionContext) -> Iterator[Violation]:
         yield from _check_ready(f"x-sandbox.ready.{index}", check, parsed)
     if reset := parsed.sandbox.reset:
         yield from _check_running_service("x-sandbox.reset.service", reset.service, parsed)
+    for name in parsed.sandbox.rekey:
+        yield from _check_running_service(f"x-sandbox.rekey.{name}", name, parsed)
     if requests := parsed.sandbox.requests:
         yield from _check_service("x-sandbox.requests.service", requests.service, parsed)
     yield from _check_events(parsed)

@@ -32,6 +32,10 @@ class ResetFailed(Exception):
     """The data couldn't be reset, or not in time."""
 
 
+class RekeyFailed(Exception):
+    """The passwords couldn't be set, or not yet."""
+
+
 def serve() -> None:
     """Replace this process by the server, and initialize the data from a child process."""
     if not os.environ.get("DATABASE_PASSWORD"):
@@ -83,6 +87,14 @@ def reset() -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def rekey() -> None:
+    """Set the passwords of this sandbox in data that another one had. Raises RekeyFailed."""
+    try:
+        _run_script("rekey.sql", timeout=RESET_TIMEOUT_SECONDS)
+    except subprocess.SubprocessError as error:
+        raise RekeyFailed("the passwords could not be set; see the lines above") from error
 
 
 def create_spare() -> None:
