@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from sandboxes.core import lifecycle
+from sandboxes.core import lifecycle, save_points
 from sandboxes.lib import clock, queue
 from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import EndReason, Engine, EngineState, LaunchLock, Sandbox
@@ -58,5 +58,11 @@ def remove(engine: Engine, *, force: bool = False) -> int:
     for sandbox in live:
         lifecycle.begin_destroy(sandbox, EndReason.LOST, f"Its engine {engine} was removed.")
         lifecycle.mark_destroyed(sandbox)
+    if engine.save_points.ready().exists() and not force:
+        raise StateConflict(
+            f"The engine {engine} has save points, which are lost without it. Delete them, or give "
+            "them up with --force."
+        )
+    save_points.give_up_all(engine)
     engine.store(removed_at=clock.now())
     return len(live)

@@ -14,7 +14,7 @@ from django.utils.timesince import timeuntil
 
 from sandboxes import blueprints
 from sandboxes.actions.launch_options import validate_metadata, validate_parameters
-from sandboxes.core import capacity, disk_reserve, lifecycle, limits, placement
+from sandboxes.core import capacity, disk_reserve, lifecycle, limits, placement, save_points
 from sandboxes.core.factory import new_sandbox
 from sandboxes.core.fleet import Fleet
 from sandboxes.core.friendly_names import friendly_name
@@ -36,6 +36,7 @@ from sandboxes.models import (
     MetadataEntry,
     Pool,
     Sandbox,
+    SavePoint,
     State,
 )
 from sandboxes.models.idempotency_key import IDEMPOTENCY_KEY_RETENTION
@@ -51,6 +52,9 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MIN_HEARTBEAT_SECONDS, MAX_HEARTBEAT_SECONDS = 30, 3600
 SHORTAGE_RETRY_DELAY = timedelta(minutes=5)
 NOT_REPLACEABLE = "Only a running sandbox whose machine has been away for a while can be replaced."
+SAVE_POINT_ENGINE_FULL = (
+    "The machine that holds this save point takes no new sandboxes now. Try again in a few minutes."
+)
 NO_ENGINE = "No machine takes new sandboxes now. Try again in a few minutes."
 
 
@@ -69,6 +73,8 @@ class LaunchRequest:
     """If set, the sandbox ends when its client has sent no heartbeat for this time."""
     replaces: str = ""
     """The id of an unreachable sandbox in whose place it comes. Rate limits don't apply then."""
+    save_point: str = ""
+    """Public id of the save point to launch from, which decides on blueprint and parameters."""
 
     @property
     def blueprint_name(self) -> str:
@@ -80,6 +86,8 @@ class LaunchRequest:
         parts: list[Any] = [self.blueprint, self.ttl_minutes, self.name]
         if self.parameters or self.metadata:
             parts += [self.parameters, self.metadata]
+        if self.save_point:
+            parts += [{"save_point": self.save_point}]
         if self.heartbeat_seconds is not None:
             parts += [{"heartbeat_seconds": self.heartbeat_seconds}]
         if self.replaces:
@@ -98,7 +106,8 @@ def _claim_or_create(
 
     Raises ValidationFailed, Unavailable, QuotaExceeded.
     """
-    blueprint = _validate_blueprint(request)
+    save_point = _find_save_point(user, request)
+    blueprint = _blueprint_of(save_point) if save_point else _validate_blueprint(request)
     own = own.within(blueprint.limits)
     pool = Pool.objects.filter(blueprint=blueprint.name).first()
     if pool and pool.switched_off:
@@ -107,7 +116,9 @@ def _claim_or_create(
         "owner": user,
         "ttl_minutes": _validate_ttl(request, own),
         "idle_minutes": own.idle_minutes,
-        "parameters": validate_parameters(blueprint, request.parameters),
+        "parameters": save_point.parameters
+        if save_point
+        else validate_parameters(blueprint, request.parameters),
         "metadata": validate_metadata(request.metadata),
         **_validate_heartbeat(request),
         "name": validate_name(request.name) or friendly_name({row.name for row in active}),
@@ -117,9 +128,14 @@ def _claim_or_create(
         raise blocker
     values["slot"] = limits.free_slot(active)
     engines = placement.candidates(blueprint, free)
+    if save_point:
+        values["launched_from"] = save_point
+        engines = [engine for engine in engines if engine.name == save_point.engine_id]
     if not engines:
-        raise Unavailable(NO_ENGINE, clock.now() + SHORTAGE_RETRY_DELAY)
-    can_claim = status.pool_is_checked and values["parameters"] == blueprint.default_parameters
+        reason = SAVE_POINT_ENGINE_FULL if save_point else NO_ENGINE
+        raise Unavailable(reason, clock.now() + SHORTAGE_RETRY_DELAY)
+    can_claim = status.pool_is_checked and not save_point
+    can_claim = can_claim and values["parameters"] == blueprint.default_parameters
     claimed = pool_claim.claim(pool, engines, values) if pool and can_claim else None
     sandbox = claimed or lifecycle.create_pending(
         new_sandbox(blueprint, engine=engines[0], **values), user
@@ -148,7 +164,41 @@ def _validate_blueprint(request: LaunchRequest) -> blueprints.Blueprint:
     if name not in available:
         message = f"Unknown blueprint “{name}”. Available: {', '.join(available)}."
         raise ValidationFailed("blueprint", message)
-    blueprint = available[name]
+    return _require_usable(available[name])
+
+
+def _find_save_point(user: User, request: LaunchRequest) -> SavePoint | None:
+    """Return the locked save point of a launch from one. Raises ValidationFailed."""
+    if not request.save_point:
+        return None
+    found = (
+        SavePoint.objects.launchable_by(user)
+        .select_for_update()
+        .filter(public_id=request.save_point)
+        .first()
+    )
+    if found is None:
+        message = "There is no save point of yours with this id that is ready."
+        raise ValidationFailed("save_point", message)
+    if request.blueprint not in (None, found.blueprint):
+        message = f"The save point is one of “{found.blueprint}”. Leave out the blueprint."
+        raise ValidationFailed("blueprint", message)
+    if request.parameters:
+        message = "A save point has its own parameters. Leave them out."
+        raise ValidationFailed("parameters", message)
+    return found
+
+
+def _blueprint_of(save_point: SavePoint) -> blueprints.Blueprint:
+    """Return the blueprint with which the sandbox was saved. Raises ValidationFailed."""
+    try:
+        return _require_usable(save_points.require_launchable(save_point))
+    except StateConflict as error:
+        raise ValidationFailed("save_point", str(error)) from error
+
+
+def _require_usable(blueprint: blueprints.Blueprint) -> blueprints.Blueprint:
+    """Return the blueprint. Raises ValidationFailed, Unavailable if this portal can't run it."""
     if not blueprint.supports_runtime(config.SANDBOX_RUNTIME):
         message = "This blueprint needs a container engine, which this portal doesn't have."
         raise ValidationFailed("blueprint", message)

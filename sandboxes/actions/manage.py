@@ -35,6 +35,8 @@ KEEP_ALIVE_NOT_RUNNING = "Only a running sandbox can be kept alive; this one is 
 HEARTBEAT_ENDED = "Only an active sandbox takes heartbeats; this one is {state}."
 RESET_NOT_RUNNING = "Only a running sandbox can be reset; this one is {state}."
 
+RESET_DURING_SAVE = "The sandbox is being saved or restored. Try again in a moment."
+
 
 def extend(sandbox: Sandbox, minutes: int, actor: User, reason: str = "") -> Extension:
     """Extend the lifetime of the sandbox, and reset its idle timer.
@@ -151,6 +153,8 @@ def reset(sandbox: Sandbox, actor: User) -> None:
     While a reset is pending, further calls have no effect.
     """
     with locked_running_sandbox(sandbox, RESET_NOT_RUNNING) as row:
+        if row.reset_to_id or row.save_points.saving().exists():
+            raise StateConflict(RESET_DURING_SAVE)
         if row.reset_requested_at is None:
             _record_activity(row, reset_requested_at=clock.now())
             journal.record(row, EventKind.RESET_REQUESTED, "Reset requested.", actor=actor)

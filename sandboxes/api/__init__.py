@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from sandboxes.api import explorer, launch, limits, observability, problems
+from sandboxes.api import explorer, launch, limits, observability, problems, save_points
 from sandboxes.api.auth import READ
 from sandboxes.api.openapi import PortalAPI, ReferencePage
 from sandboxes.api.webhooks import endpoints, inbox
@@ -16,6 +16,7 @@ __all__ = ["api"]
 
 TAGS = {
     "Sandboxes": "Launch, extend, reset and destroy sandboxes, and read their credentials.",
+    "Save points": "The data of a sandbox at one moment, to return to and to launch from.",
     "Observability": "The activity, logs and resource usage of a sandbox.",
     "APIs of sandboxes": "What a sandbox's own API offers, and requests to it.",
     "Events of sandboxes": "What happens in a sandbox, its webhook deliveries, and its clock.",
@@ -47,6 +48,7 @@ for router in (
     launch.router,
     observability.router,
     explorer.router,
+    save_points.router,
     inbox.router,
     limits.router,
     endpoints.router,

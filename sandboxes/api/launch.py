@@ -70,6 +70,7 @@ def launch_sandbox(
         body.parameters or {},
         body.metadata or {},
         body.heartbeat_seconds,
+        save_point=body.save_point or "",
     )
     launched = actions.launch_sandbox(request.auth, launch, idempotency_key)
     return _respond(request, response, *launched, prefer)

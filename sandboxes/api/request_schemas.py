@@ -61,6 +61,11 @@ class Launch(RequestBody):
         "characters.",
         json_schema_extra={"maxProperties": MAX_METADATA_PAIRS},
     )
+    save_point: str | None = Field(
+        default=None,
+        description="A save point of yours, or a starting point, with whose data the sandbox "
+        "starts. Blueprint and parameters are those of the save point.",
+    )
     heartbeat_seconds: int | None = Field(
         default=None,
         description="Ends the sandbox when no heartbeat has come for this time, from 30 to 3600 "
@@ -82,3 +87,11 @@ class SandboxChanges(RequestBody):
 
 class Extend(RequestBody):
     minutes: int = Field(description="Minutes to add; never past `hard_cap_at`.", examples=[60])
+
+
+class Save(RequestBody):
+    name: str = Field(description="A label of up to 60 characters.", examples=["before upgrade"])
+
+
+class SavePointChanges(RequestBody):
+    name: str = Field(description="A label of up to 60 characters.", examples=["after the import"])

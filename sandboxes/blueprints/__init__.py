@@ -19,6 +19,7 @@ from sandboxes.blueprints.catalog import (
     available,
     find_for_sandbox,
     for_sandbox,
+    for_save_point,
     load,
     read_version,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "available",
     "find_for_sandbox",
     "for_sandbox",
+    "for_save_point",
     "host_label",
     "load",
     "problems",

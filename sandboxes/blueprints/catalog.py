@@ -14,7 +14,7 @@ import structlog
 
 from sandboxes.blueprints import document, folders
 from sandboxes.blueprints.blueprint import Blueprint
-from sandboxes.models import BlueprintVersion, Sandbox
+from sandboxes.models import BlueprintVersion, Sandbox, SavePoint
 from sandboxes.models.runtime_settings import config
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,13 @@ def for_sandbox(sandbox: Sandbox) -> Blueprint:
     if sandbox.blueprint_version_id:
         return read_version(sandbox.blueprint_version_id)
     return load(sandbox.blueprint)
+
+
+def for_save_point(save_point: SavePoint) -> Blueprint:
+    """Return the blueprint of the sandbox that was saved. Raises BlueprintNotFound."""
+    if save_point.blueprint_version_id:
+        return read_version(save_point.blueprint_version_id)
+    return load(save_point.blueprint)
 
 
 def find_for_sandbox(sandbox: Sandbox) -> Blueprint | None:

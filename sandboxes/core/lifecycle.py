@@ -186,6 +186,7 @@ def begin_destroy(
         slot=None,
         leased_until=None,
         reset_requested_at=None,
+        reset_to=None,
         funding_due_at=None,
     )
     if moved:

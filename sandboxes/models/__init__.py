@@ -40,6 +40,7 @@ from sandboxes.models.reserved_port import ReservedPort
 from sandboxes.models.runtime_settings import RuntimeSettings
 from sandboxes.models.sandbox import Sandbox
 from sandboxes.models.sandbox_warning import SandboxWarning
+from sandboxes.models.save_point import SavePoint, SavePointState
 from sandboxes.models.status import FundingStatus, SweepStatus, WorkerStatus
 from sandboxes.models.usage_sample import UsageSample
 from sandboxes.models.webhook import (
@@ -95,6 +96,8 @@ __all__ = [
     "Sandbox",
     "SandboxEvent",
     "SandboxWarning",
+    "SavePoint",
+    "SavePointState",
     "Scope",
     "State",
     "SweepStatus",

@@ -23,12 +23,12 @@ class BlueprintVersionQuerySet(models.QuerySet["BlueprintVersion"]):
         return self.filter(name=name).order_by("-prepared_at", "-pk")
 
     def unused_since(self, time: datetime) -> BlueprintVersionQuerySet:
-        """Return superseded versions from before a time that no sandbox's row refers to."""
+        """Return superseded versions from before a time that no sandbox or save point refers to."""
         newer = BlueprintVersion.objects.filter(
             name=OuterRef("name"), prepared_at__gt=OuterRef("prepared_at")
         )
-        old = self.filter(Exists(newer), is_active=False, prepared_at__lt=time, sandboxes=None)
-        return old.exclude(activated_at__gte=time)
+        old = self.filter(Exists(newer), is_active=False, prepared_at__lt=time)
+        return old.filter(sandboxes=None, save_points=None).exclude(activated_at__gte=time)
 
 
 class BlueprintVersion(models.Model):

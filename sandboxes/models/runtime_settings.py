@@ -67,6 +67,9 @@ RUNTIME_SETTINGS = {
     ),
     "SANDBOX_ORPHAN_GRACE_SECONDS": RuntimeSetting(int, "orphan grace period, in seconds"),
     "SANDBOX_RETENTION_DAYS": RuntimeSetting(int, "retention of ended sandboxes, in days"),
+    "SANDBOX_SAVE_POINTS_PER_USER": RuntimeSetting(int, "save points per user (0: none)"),
+    "SANDBOX_SAVE_POINTS_MB": RuntimeSetting(int, "size of all save points of a user, in MB"),
+    "SANDBOX_SAVE_POINT_DAYS": RuntimeSetting(int, "retention of save points, in days"),
     "ACCOUNT_SIGNUP_OPEN": RuntimeSetting(bool, "sign-up is open"),
     "ACCOUNT_SIGNUP_DOMAINS": RuntimeSetting(
         str, "email domains allowed to sign up, such as example.com, example.org"

@@ -222,6 +222,24 @@ class Sandbox(models.Model):
     repair_after = models.DateTimeField(null=True, editable=False)
     """Until then a sandbox that responds, but isn't ready, is left alone."""
     reset_requested_at = models.DateTimeField(null=True, editable=False)
+    reset_to = models.ForeignKey(
+        "SavePoint",
+        null=True,
+        on_delete=models.PROTECT,
+        to_field="public_id",
+        related_name="restoring",
+        editable=False,
+    )
+    """The save point whose data the requested reset restores; None for the seed."""
+    launched_from = models.ForeignKey(
+        "SavePoint",
+        null=True,
+        on_delete=models.SET_NULL,
+        to_field="public_id",
+        related_name="launched",
+        editable=False,
+    )
+    """The save point whose data it started with; None for the seed, or if it was deleted."""
 
     stellar_public_key = models.CharField(max_length=56, blank=True, editable=False)
     """Empty unless its blueprint asks for an account."""

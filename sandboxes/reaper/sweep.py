@@ -32,7 +32,7 @@ from sandboxes.metrics import outcomes
 from sandboxes.models import EndReason, Engine, Sandbox, SandboxWarning, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.notifications import sandbox_warnings
-from sandboxes.reaper import housekeeping, outages
+from sandboxes.reaper import housekeeping, outages, save_points
 from sandboxes.reaper.observe import (
     NO_TRAFFIC,
     FleetFacts,
@@ -137,6 +137,8 @@ class Sweep:
 
     def _housekeeping(self, rows: list[Sandbox], observed: FleetFacts, fleet: Fleet) -> None:
         self._isolate_errors("funding", housekeeping.requeue_funding)
+        self._isolate_errors("save points", save_points.requeue_saves)
+        self._isolate_errors("save points", save_points.end_due)
         self._isolate_errors("notifications", housekeeping.requeue_notifications)
         self._isolate_errors("pruning", housekeeping.prune)
         self._isolate_errors("pruning", outcomes.prune)
@@ -145,6 +147,7 @@ class Sweep:
         self._isolate_errors("engine", housekeeping.record_away, away)
         if answered:
             self._isolate_errors("sampling", self._sample, rows, observed)
+            self._isolate_errors("save points", save_points.remove_leftovers, answered)
             disk_reserve.create()
             self._isolate_errors("engine", housekeeping.record_engines, answered)
             self._isolate_errors("pool", housekeeping.request_pool_reconcile, fleet)

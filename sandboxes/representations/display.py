@@ -228,6 +228,11 @@ def _status(sandbox: Sandbox) -> Sentence:
     return (f"{verb} on {at} UTC. {end_reason_label(sandbox)}.",)
 
 
+RESET_REQUESTS = (EventKind.RESET_REQUESTED, EventKind.RESTORE_REQUESTED)
+RESET_NAMES: dict[str, str] = {EventKind.RESET: "Reset", EventKind.RESTORED: "Restoration"}
+RESET_FAILURES = (EventKind.RESET_FAILED, EventKind.RESTORE_FAILED)
+
+
 @dataclass(frozen=True)
 class ResetResult:
     """How the last reset ended, in a sentence."""
@@ -237,14 +242,15 @@ class ResetResult:
 
 
 def reset_result(sandbox: Sandbox) -> ResetResult | None:
-    """Return how the last reset ended; None if there was none, or while one is pending."""
-    kinds = (EventKind.RESET_REQUESTED, EventKind.RESET, EventKind.RESET_FAILED)
+    """Return how the last reset or restoration ended; None if there was none or one is pending."""
+    kinds = (*RESET_REQUESTS, *RESET_NAMES, *RESET_FAILURES)
     match list(sandbox.events.filter(kind__in=kinds).order_by("-id")[:2]):
-        case [ended, _] if ended.kind == EventKind.RESET_FAILED:
+        case [ended, _] if ended.kind in RESET_FAILURES:
             return ResetResult(succeeded=False, message=ended.message)
-        case [ended, requested] if ended.kind == EventKind.RESET:
+        case [ended, requested] if ended.kind in RESET_NAMES:
             seconds = (ended.created_at - requested.created_at).total_seconds()
-            return ResetResult(succeeded=True, message=f"Reset finished in {seconds:.1f} s.")
+            message = f"{RESET_NAMES[ended.kind]} finished in {seconds:.1f} s."
+            return ResetResult(succeeded=True, message=message)
     return None
 
 

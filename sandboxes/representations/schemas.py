@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sandboxes.blueprints import Access
 from sandboxes.blueprints.parameters import ParameterType
-from sandboxes.models import EndReason, Funding, State
+from sandboxes.models import EndReason, Funding, SavePointState, State
 from sandboxes.representations.usage_schemas import Peak, Sample
 
 
@@ -107,7 +107,10 @@ class Sandbox(Schema):
         description="How long it outlives its client; null if it expects no heartbeats."
     )
     heartbeat_expires_at: datetime | None
-    reset_pending: bool
+    reset_pending: bool = Field(description="Also while it is restored to a save point.")
+    launched_from: str | None = Field(
+        description="The save point with whose data it started; null for the seed."
+    )
     parameters: dict[str, str | int | bool] = Field(
         description="What was chosen at launch, and the defaults of the blueprint's others."
     )
@@ -115,6 +118,33 @@ class Sandbox(Schema):
     endpoints: Endpoints
     stellar: Stellar | None = Field(description="Null unless its blueprint asks for an account.")
     limits: Size
+
+
+class SavePoint(Schema):
+    id: str = Field(examples=["sp_0123456789abcdef"])
+    name: str
+    sandbox: str | None = Field(
+        description="The sandbox whose data it has; null once that is forgotten."
+    )
+    blueprint: str
+    parameters: dict[str, str | int | bool]
+    state: SavePointState
+    error: str | None = Field(description="Why it failed; null otherwise.")
+    size_mb: float = Field(description="Space that it takes; 0 until it is ready.")
+    pause_seconds: float | None = Field(
+        description="How long the services were paused; null until it is ready."
+    )
+    starting_point: bool = Field(description="Whether everybody may launch from it.")
+    created_at: datetime
+    expires_at: datetime | None = Field(
+        description="When it is deleted; null for a starting point, which stays."
+    )
+
+
+class SavePointPage(BaseModel):
+    data: list[SavePoint]
+    has_more: bool
+    next_cursor: str | None
 
 
 # Not a Schema of django-ninja, which would validate each sandbox a second time.

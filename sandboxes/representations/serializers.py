@@ -45,6 +45,7 @@ def sandbox(
         heartbeat_seconds=row.heartbeat_seconds,
         heartbeat_expires_at=row.heartbeat_expires_at if row.is_active else None,
         reset_pending=row.reset_requested_at is not None,
+        launched_from=row.launched_from_id,
         parameters=row.parameters,
         metadata=row.metadata,
         endpoints=schemas.Endpoints(**display.endpoints(row)),
@@ -54,6 +55,23 @@ def sandbox(
         if row.stellar_public_key
         else None,
         limits=size(row),
+    )
+
+
+def save_point(row: models.SavePoint) -> schemas.SavePoint:
+    return schemas.SavePoint(
+        id=row.public_id,
+        name=row.name,
+        sandbox=row.sandbox.public_id if row.sandbox else None,
+        blueprint=row.blueprint,
+        parameters=row.parameters,
+        state=models.SavePointState(row.state),
+        error=row.error or None,
+        size_mb=round(row.size_mb, 2),
+        pause_seconds=row.pause_seconds,
+        starting_point=row.is_starting_point,
+        created_at=row.created_at,
+        expires_at=row.ends_at,
     )
 
 

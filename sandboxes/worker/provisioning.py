@@ -18,7 +18,7 @@ from sandboxes.core.fleet import Fleet
 from sandboxes.core.reaper_policy import PROVISION_DEADLINE
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
-from sandboxes.models import EndReason, EventKind, LaunchLock, Sandbox
+from sandboxes.models import EndReason, EventKind, LaunchLock, Sandbox, SavePoint
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import (
     CapacityExhausted,
@@ -83,14 +83,20 @@ def create_on_engine(sandbox: Sandbox, report: Report) -> SandboxFacts:
     runtime = get_runtime(sandbox.engine.connection)
     while True:
         try:
-            return with_free_ports(sandbox, lambda spec: runtime.create(spec, report, time_limit))
+            return with_free_ports(
+                sandbox,
+                lambda spec: runtime.create(spec, report, time_limit),
+                sandbox.launched_from,
+            )
         except CapacityExhausted:
             if sandbox.is_for_pool or not _evict_pooled_sandbox(sandbox.engine_name):
                 raise
 
 
-def specification(sandbox: Sandbox) -> SandboxSpec:
+def specification(sandbox: Sandbox, save_point: SavePoint | None = None) -> SandboxSpec:
     """Return the sandbox's specification, and reserve the ports that it lacks.
+
+    With a save point, new services start with its data.
 
     Raises BlueprintNotFound, BlueprintChanged, CapacityExhausted.
     """
@@ -104,7 +110,8 @@ def specification(sandbox: Sandbox) -> SandboxSpec:
         variables["SANDBOX_STELLAR_PUBLIC_KEY"] = sandbox.stellar_public_key
     blueprint = for_sandbox(sandbox)
     try:
-        spec = blueprint.spec(sandbox.public_id, variables, sandbox.disk_mb)
+        data = save_point.public_id if save_point else ""
+        spec = blueprint.spec(sandbox.public_id, variables, sandbox.disk_mb, data)
     except KeyError as error:
         raise BlueprintChanged(
             f"The blueprint has changed since the launch, and needs {error.args[0]} now."
@@ -112,12 +119,16 @@ def specification(sandbox: Sandbox) -> SandboxSpec:
     return replace(spec, host_ports=ports.reserve(sandbox, blueprint.published_ports))
 
 
-def with_free_ports(sandbox: Sandbox, call: Callable[[SandboxSpec], Result]) -> Result:
+def with_free_ports(
+    sandbox: Sandbox,
+    call: Callable[[SandboxSpec], Result],
+    save_point: SavePoint | None = None,
+) -> Result:
     """Call with the sandbox's specification, again with other ports where a program uses some.
 
     Raises RuntimeFailure, BlueprintNotFound.
     """
-    spec = specification(sandbox)
+    spec = specification(sandbox, save_point)
     published = {each.name: each.ports for each in spec.services}
     for _ in range(ports.MAX_ATTEMPTS):
         try:
@@ -159,6 +170,8 @@ def _place_elsewhere(sandbox: Sandbox, problem: str) -> bool:
     if fleet.is_single:
         return False
     fleet.record_silence(fleet.engine_of(sandbox))
+    if sandbox.launched_from_id:
+        return False  # Its data is on this engine only.
     engine = placement.another_engine(fleet, sandbox, for_sandbox(sandbox))
     if engine is None or not leases.renew_lease(sandbox, engine=engine, steps=[]):
         return False

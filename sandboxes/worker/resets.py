@@ -1,4 +1,4 @@
-"""Reset the data of running sandboxes.
+"""Reset the data of running sandboxes: to the seed, or to a save point.
 
 Safe to repeat after the worker was killed at any point.
 """
@@ -17,7 +17,7 @@ from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import clock, redaction
 from sandboxes.models import EventKind, Sandbox, State
 from sandboxes.models.runtime_settings import config
-from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime
+from sandboxes.runtime import EngineUnreachable, RuntimeFailure, get_runtime, without_rekey
 from sandboxes.worker import progress, provisioning, teardown
 
 log = structlog.get_logger(__name__)
@@ -31,14 +31,20 @@ def reset(sandbox: Sandbox) -> None:
 
     If the blueprint has no command for it, or the command fails, for example because of changes
     that the owner made, the sandbox's services are recreated. If that fails, too, nothing has
-    changed.
+    changed. Their data is restored from a save point in the same way.
     """
     if sandbox.reset_requested_at is None or not leases.acquire_lease(sandbox, [State.RUNNING]):
         return
     values: dict[str, Any] = {}
+    restored = sandbox.reset_to
+    failure_kind = EventKind.RESTORE_FAILED if restored else EventKind.RESET_FAILED
+    failure = "Couldn't restore the data: {}" if restored else "Couldn't reset the data: {}"
     try:
         kind, message = EventKind.RESET, "Data reset to seed."
-        if not _run_reset_command(sandbox):
+        if restored:
+            kind, message = EventKind.RESTORED, f"Data restored to the save point “{restored}”."
+            values = _recreate_services(sandbox)
+        elif not _run_reset_command(sandbox):
             message, values = RECREATED, _recreate_services(sandbox)
     except progress.LeaseLost:
         teardown.clean_up_after_lost_lease(sandbox)
@@ -49,13 +55,15 @@ def reset(sandbox: Sandbox) -> None:
         return
     except RuntimeFailure as error:
         text = redaction.redact(str(error), sandbox.secrets)[-500:]
-        kind, message = EventKind.RESET_FAILED, f"Couldn't reset the data: {text}"
+        kind, message = failure_kind, failure.format(text)
     except (BlueprintNotFound, DecryptionError) as error:
-        kind, message = EventKind.RESET_FAILED, f"Couldn't reset the data: {error}"
+        kind, message = failure_kind, failure.format(error)
     with transaction.atomic():
         # Otherwise it was ended, or another worker took over; the journal has the reason.
-        if leases.release_lease(sandbox, State.RUNNING, reset_requested_at=None, **values):
-            journal.record(sandbox, kind, message)
+        values |= {"reset_requested_at": None, "reset_to": None}
+        if leases.release_lease(sandbox, State.RUNNING, **values):
+            data: dict[str, Any] = {"save_point": restored.public_id} if restored else {}
+            journal.record(sandbox, kind, message, **data)
 
 
 def _run_reset_command(sandbox: Sandbox) -> bool:
@@ -87,7 +95,8 @@ def _recreate_services(sandbox: Sandbox) -> dict[str, Any]:
     Raises RuntimeFailure, BlueprintNotFound, LeaseLost.
     """
     facts = get_runtime(sandbox.engine.connection).recreate(
-        provisioning.specification(sandbox),
+        # The data of a save point has the credentials of the sandbox that was saved.
+        without_rekey(provisioning.specification(sandbox, sandbox.reset_to)),
         lambda _: progress.renew_or_abort(sandbox),
         float(config.SANDBOX_PROVISION_TIMEOUT_SECONDS),
     )

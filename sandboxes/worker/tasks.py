@@ -14,14 +14,23 @@ from sandboxes.encryption.fields import DecryptionError
 from sandboxes.lib import queue, redaction
 from sandboxes.lib.concurrency import ConcurrencyLimit
 from sandboxes.lib.exceptions import Unavailable
-from sandboxes.models import Sandbox
+from sandboxes.models import Sandbox, SavePoint
 from sandboxes.runtime import RuntimeFailure, get_runtime
-from sandboxes.worker import funding, provisioning, repairs, resets, teardown
+from sandboxes.worker import funding, provisioning, repairs, resets, save_points, teardown
 from sandboxes.worker.backlog import Backlog
 
 _removals = Backlog("removals", teardown.tear_down)
 _repairs = Backlog("repairs", repairs.repair)
-_resets = Backlog("resets", resets.reset)
+
+
+def _reset_or_save(sandbox: Sandbox) -> None:
+    if sandbox.reset_requested_at:
+        resets.reset(sandbox)
+    else:
+        save_points.save(sandbox)
+
+
+_resets = Backlog("resets", _reset_or_save)
 concurrent_log_reads = ConcurrencyLimit(total=4, per_user=2)
 """An engine that hangs must not occupy all threads of the worker."""
 
@@ -41,6 +50,17 @@ def tear_down(public_id: str) -> None:
 @shared_task(name="sandboxes.tasks.reset")
 def reset(public_id: str) -> None:
     _resets.add(public_id)
+
+
+@shared_task(name="sandboxes.tasks.save")
+def save(public_id: str) -> None:
+    _resets.add(public_id)
+
+
+@shared_task(name="sandboxes.tasks.remove_save_point")
+def remove_save_point(public_id: str) -> None:
+    if save_point := SavePoint.objects.filter(public_id=public_id).first():
+        save_points.remove(save_point)
 
 
 @shared_task(name="sandboxes.tasks.revive")

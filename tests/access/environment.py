@@ -23,6 +23,7 @@ from django.urls import reverse
 from model_bakery import baker
 
 from sandboxes.accounts import api_tokens, invitations
+from sandboxes.lib import clock
 from sandboxes.models import (
     DeadlineKind,
     DeliveryStatus,
@@ -32,6 +33,7 @@ from sandboxes.models import (
     Sandbox,
     SandboxEvent,
     SandboxWarning,
+    SavePoint,
     Webhook,
     WebhookDelivery,
 )
@@ -179,6 +181,7 @@ def create_environment() -> AccessEnvironment:
             "uidb36": user_pk_to_url_str(owner),
             **_webhook(owner),
             **_inbox(sandbox),
+            **_save_point(sandbox),
             "provider_id": "oidc",
             "content_type_id": 1,
             "object_id": 1,
@@ -216,6 +219,14 @@ def _inbox(sandbox: Sandbox) -> dict[str, object]:
         sandbox=sandbox, event_id="evt_000000001", type="invoice.paid", body="{}"
     )
     return {"endpoint_id": endpoint.endpoint_id, "event_id": event.message_id}
+
+
+def _save_point(sandbox: Sandbox) -> dict[str, object]:
+    values = {"owner": sandbox.owner, "sandbox": sandbox, "engine": sandbox.engine, "slot": 0}
+    row = SavePoint.objects.create(
+        **values, name="before", state="ready", blueprint="billing", expires_at=clock.now()
+    )
+    return {"save_point_id": row.public_id}
 
 
 def _links(sandbox: Sandbox) -> dict[str, str]:

@@ -104,6 +104,12 @@ PORTAL = {
     "sandboxes/<public_id>/retry-funding/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/rename/": rule(POST=OWNER_REDIRECTED, data={"name": "checkout"}),
     "sandboxes/<public_id>/replace/": rule(POST=OWNER_REDIRECTED),
+    "sandboxes/<public_id>/save-points/": rule(POST=OWNER_REDIRECTED),
+    "save-points/": rule(GET=SIGNED_IN),
+    "save-points/<save_point_id>/restore/": rule(POST=OWNER_REDIRECTED),
+    "save-points/<save_point_id>/launch/": rule(POST=SIGNED_IN_REDIRECTED),
+    "save-points/<save_point_id>/rename/": rule(POST=OWNER_REDIRECTED),
+    "save-points/<save_point_id>/delete/": rule(POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/reset/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
     "sandboxes/<public_id>/destroy/": rule(GET=OWNER_ONLY, POST=OWNER_REDIRECTED),
     "dismiss-ended/": rule(POST=SIGNED_IN_REDIRECTED),
@@ -263,6 +269,17 @@ API = {
     "api/v1/sandboxes/<sandbox_id>/clock": rule(
         GET="401 404 503 404", POST="401 404 503 404", data={"advance_by": "P1D"}
     ),
+    "api/v1/sandboxes/<sandbox_id>/save-points": rule(
+        GET="401 404 200 404", POST="401 404 201 404", data={"name": "before"}
+    ),
+    "api/v1/save-points": rule(GET="401 200 200 200"),
+    "api/v1/save-points/<save_point_id>": rule(
+        GET="401 404 200 404",
+        PATCH="401 404 200 404",
+        DELETE="401 404 204 404",
+        data={"name": "after"},
+    ),
+    "api/v1/save-points/<save_point_id>/restore": rule(POST="401 404 202 404"),
     "api/v1/sandboxes/<sandbox_id>/logs": rule(GET="401 404 422 404"),
     "api/v1/sandboxes/<sandbox_id>/replace": rule(POST="401 404 409 404"),
     "api/v1/sandboxes/<sandbox_id>/reset": rule(POST="401 404 202 404"),

@@ -48,8 +48,13 @@ class Command(BaseCommand):
 
 
 def remove_sandboxes() -> int:
-    """Remove all of this instance's sandboxes and return their number. Raises RuntimeFailure."""
+    """Remove all sandboxes of this instance, and then its save points; return how many sandboxes.
+
+    Raises RuntimeFailure.
+    """
     runtime = get_runtime()
     found = list(runtime.observe())
     run_parallel([partial(runtime.destroy, sandbox_id) for sandbox_id in found])
+    saved = list(runtime.save_points())
+    run_parallel([partial(runtime.remove_save_point, save_point) for save_point in saved])
     return len(found)

@@ -21,6 +21,7 @@ from sandboxes.models import (
     EventKind,
     Sandbox,
     SandboxEvent,
+    SavePoint,
     State,
 )
 from sandboxes.models.abstract.batch_delete import delete_batch
@@ -47,6 +48,9 @@ def _follow_journal(event: Event, **_: Any) -> None:
             begin(event.sandbox)
         case EventKind.RESET:
             restart(event.sandbox)
+        case EventKind.RESTORED:
+            save_point = SavePoint.objects.filter(public_id=event.data["save_point"]).first()
+            restart(event.sandbox, save_point.event_cursor if save_point else "")
         case EventKind.ENDING | EventKind.DESTROYED | EventKind.FAILED:
             end(event.sandbox)
 
@@ -55,18 +59,25 @@ def begin(sandbox: Sandbox) -> None:
     """Let the events of a sandbox be read, if its blueprint offers them."""
     blueprint = blueprints.find_for_sandbox(sandbox)
     if blueprint and blueprint.events:
-        EventFeed.objects.bulk_create([EventFeed(sandbox=sandbox)], ignore_conflicts=True)
+        # Events from before the save point were those of another sandbox.
+        cursor = sandbox.launched_from.event_cursor if sandbox.launched_from else ""
+        feed = EventFeed(sandbox=sandbox, cursor=cursor)
+        EventFeed.objects.bulk_create([feed], ignore_conflicts=True)
 
 
 @transaction.atomic
-def restart(sandbox: Sandbox) -> None:
-    """Forget events and endpoints after a reset, and read from the first event again."""
+def restart(sandbox: Sandbox, cursor: str = "") -> None:
+    """Forget events and endpoints after a reset, and read again from the first event.
+
+    After a restoration, read from the event after `cursor`: the last one that had been read when
+    the sandbox was saved.
+    """
     feed = EventFeed.objects.select_for_update().filter(sandbox=sandbox).first()
     if feed is None:
         return
     SandboxEvent.objects.filter(sandbox=sandbox).delete()
     EventEndpoint.objects.filter(sandbox=sandbox).delete()
-    feed.epoch, feed.cursor, feed.error, feed.leased_until = feed.epoch + 1, "", "", None
+    feed.epoch, feed.cursor, feed.error, feed.leased_until = feed.epoch + 1, cursor, "", None
     feed.save(update_fields=["epoch", "cursor", "error", "leased_until"])
 
 
