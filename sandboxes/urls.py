@@ -24,6 +24,7 @@ from sandboxes.views import (
 )
 from sandboxes.views.dashboard import views as dashboard
 from sandboxes.views.explorer import views as explorer
+from sandboxes.views.save_points import views as save_points
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -68,6 +69,7 @@ urlpatterns = [
     path(
         "sandboxes/<str:public_id>/open/<str:label>/", gateway.open_endpoint, name="open-endpoint"
     ),
+    path("sandboxes/<str:public_id>/save-points/", save_points.create, name="save"),
     path("sandboxes/<str:public_id>/extend/", sandbox.extend, name="extend"),
     path("sandboxes/<str:public_id>/touch/", sandbox.touch, name="touch"),
     path("sandboxes/<str:public_id>/retry-funding/", sandbox.retry_funding, name="retry-funding"),
@@ -77,6 +79,13 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/destroy/", sandbox.destroy, name="destroy"),
     path("invitations/<str:signed>/", accounts.invitation, name="invitation"),
     path("sessions/<int:session>/end/", accounts.end_session, name="end-session"),
+    path("save-points/", save_points.save_point_list, name="save-points"),
+    path(
+        "save-points/<str:save_point_id>/restore/", save_points.restore, name="restore-save-point"
+    ),
+    path("save-points/<str:save_point_id>/launch/", save_points.launch, name="launch-save-point"),
+    path("save-points/<str:save_point_id>/rename/", save_points.rename, name="rename-save-point"),
+    path("save-points/<str:save_point_id>/delete/", save_points.delete, name="delete-save-point"),
     path("tokens/", tokens.token_list, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="revoke-token"),
     path("cli/", client.client_page, name="client"),

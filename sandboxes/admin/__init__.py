@@ -19,6 +19,7 @@ from sandboxes.admin.maintenance import MaintenanceAdmin
 from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.runtime_settings import SettingsAdmin
 from sandboxes.admin.sandboxes import EventAdmin, SandboxAdmin
+from sandboxes.admin.save_points import SavePointAdmin
 from sandboxes.admin.webhooks import WebhookAdmin, WebhookDeliveryAdmin
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "MaintenanceAdmin",
     "PoolAdmin",
     "SandboxAdmin",
+    "SavePointAdmin",
     "SettingsAdmin",
     "UserAdmin",
     "WebhookAdmin",

@@ -87,6 +87,10 @@ class Card:
         return self.sandbox.reset_requested_at is not None
 
     @property
+    def is_restoring(self) -> bool:
+        return self.is_resetting and self.sandbox.reset_to_id is not None
+
+    @property
     def has_explorer(self) -> bool:
         """Whether the API has an OpenAPI document for the explorer."""
         blueprint = blueprints.find_for_sandbox(self.sandbox)

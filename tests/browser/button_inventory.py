@@ -26,7 +26,9 @@ from tests.browser.interactions import (
     fill,
     fill_second_factor_code,
     fill_setup_code,
+    name_save_point,
     open_log_and_add_line,
+    open_summary,
     record_downloads,
     stub_gateway,
     stub_github,
@@ -400,6 +402,18 @@ BUTTONS = [
     Button("button Continue", "device", expect_text("No sign-in waits"), fill(Code="BCDF-GHJK")),
     Button("button Approve", "device-code", expect_text("Approved. Return to the terminal.")),
     Button("button Deny", "device-code", expect_text("Denied. The client gets no access.")),
+    # Save points
+    Button("summary Save points", "dashboard", expect_text("Save the present data as")),
+    Button("button Save data", "dashboard", expect_path("/save-points/$"), name_save_point),
+    Button("button Launch from NAME", "save-points", expect_path(r"/#card-sbx_\w+$")),
+    Button("summary Restore NAME", "save-points", expect_text("Replaces the present data")),
+    Button("button Restore data", "save-points", expect_path(DETAIL_PAGE), open_summary("Restore")),
+    Button("summary Rename NAME", "save-points", expect_text("Save name")),
+    Button("button Save name", "save-points", expect_text("Renamed to"), open_summary("Rename")),
+    Button("summary Delete NAME", "save-points", expect_text("Deletes the saved data.")),
+    Button(
+        "button Delete save point", "save-points", expect_text("Deleted"), open_summary("Delete")
+    ),
     # The inbox
     Button("link Events", "sandbox", expect_path(r"/sandboxes/sbx_\w+/inbox/$")),
     Button("summary invoice.paid …", "inbox", expect_text("evt_000000001")),

@@ -105,6 +105,18 @@ def expect_download(end: str) -> Interaction:
     return interaction
 
 
+def open_summary(text: str) -> Interaction:
+    def interaction(page: Page) -> None:
+        page.locator("summary", has_text=text).first.click()
+
+    return interaction
+
+
+def name_save_point(page: Page) -> None:
+    open_summary("Save points")(page)
+    page.get_by_label("Save the present data as").first.fill("invoice-export")
+
+
 def click_text(text: str) -> Interaction:
     def interaction(page: Page) -> None:
         record_downloads(page)

@@ -242,6 +242,8 @@ PORTAL = [
     PageState("explorer", SANDBOX + "api/", scenarios.with_api, send_a_request),
     PageState("explorer-row", SANDBOX + "api/", scenarios.with_api, open_a_row),
     PageState("explorer-unreachable", SANDBOX + "api/", scenarios.running),
+    PageState("save-points", "/save-points/", scenarios.with_save_points),
+    PageState("save-points-empty", "/save-points/", scenarios.running),
     PageState("inbox", SANDBOX + "inbox/", scenarios.with_inbox),
     PageState("inbox-event", SANDBOX + "inbox/", scenarios.with_inbox, open_event),
     PageState("inbox-empty", SANDBOX + "inbox/", scenarios.running),

@@ -25,6 +25,7 @@ from django.urls import reverse
 from sandboxes import actions
 from sandboxes.accounts import api_tokens
 from sandboxes.actions import blueprint_versions as versions
+from sandboxes.actions import save_points
 from sandboxes.core import leases, lifecycle
 from sandboxes.lib import clock
 from sandboxes.metrics import outcomes
@@ -40,6 +41,7 @@ from sandboxes.models import (
 )
 from sandboxes.preparation import client
 from sandboxes.runtime import EngineUnreachable
+from sandboxes.worker import save_points as worker_save_points
 from tests.conftest import PASSWORD
 from tests.fakes.sandbox_api import SandboxApi, start_sandbox_api, with_api_address
 from tests.gateway.owner_only import owner_only_blueprint
@@ -323,6 +325,22 @@ def owner_only(alice: User, runtime: MemoryRuntime) -> Sandbox:
 def credentials_read(alice: User, runtime: MemoryRuntime) -> Sandbox:
     sandbox = new(alice, runtime)
     actions.read_credentials(sandbox, alice)
+    return sandbox
+
+
+def with_save_points(alice: User, runtime: MemoryRuntime) -> Sandbox:
+    """Return a sandbox with a save point, beside a failed one and a starting point."""
+    sandbox = running(alice, runtime)
+    runtime.set_disk_usage(sandbox.public_id, 12)
+    for name in ("invoice-export", "plan-migration", "ci-pipeline"):
+        save_points.create(sandbox, name, alice)
+        worker_save_points.save(sandbox)
+        sandbox.refresh_from_db()
+    rows = alice.save_points.order_by("pk")
+    rows.filter(name="plan-migration").update(
+        state="failed", slot=None, error="The service db is not running."
+    )
+    rows.filter(name="ci-pipeline").update(is_starting_point=True)
     return sandbox
 
 

@@ -55,9 +55,15 @@ def test_a_sandbox_is_launched_used_and_removed(sandbox: Run) -> None:
     assert (again.returncode, again.stdout) == (5, "")
     assert "Each sandbox can be extended once" in again.stderr
     assert json.loads(sandbox("reset", "--json").stdout)["reset_pending"] is False
+    saved = json.loads(sandbox("save", "before", "--json").stdout)
+    assert json.loads(sandbox("restore", "before", "--json").stdout)["id"] == launched["id"]
+    assert saved["id"] in sandbox("saves").stdout
+    copy = json.loads(sandbox("up", "--from", "before", "--json").stdout)
+    assert copy["launched_from"] == saved["id"]
+    assert sandbox("rm", copy["id"]).returncode == 0
 
     assert sandbox("rm").returncode == 0
-    assert Sandbox.objects.get().state == State.DESTROYED
+    assert Sandbox.objects.get(public_id=launched["id"]).state == State.DESTROYED
 
 
 def test_run_passes_on_output_and_exit_code_and_leaves_nothing(sandbox: Run) -> None:

@@ -31,6 +31,8 @@ def test_a_sandbox_lives_as_long_as_its_block() -> None:
         assert sandbox.environment()["API_KEY"] == sandbox.credentials()["api_key"]
         assert sandbox.rename("more tests").name == "more tests"
         assert sandbox.reset().data["reset_pending"] is False
+        saved = sandbox.save("before")
+        assert sandbox.restore(saved["id"]).is_running
         assert next(event["kind"] for event in sandbox.events()) == "requested"
     assert state_of(sandbox) == State.DESTROYED
 
@@ -40,6 +42,8 @@ def test_the_asynchronous_client_does_the_same() -> None:
         async with await AsyncSandbox.launch(heartbeat_seconds=30) as sandbox:
             assert sandbox.is_running
             assert (await sandbox.connections())["apis"]["api"]["headers"]
+            saved = await sandbox.save("before")
+            assert (await sandbox.restore(saved["id"])).is_running
             await sandbox.extend(60)
             with pytest.raises(errors.Conflict, match="extended once"):
                 await sandbox.extend(60)

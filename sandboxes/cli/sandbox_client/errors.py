@@ -32,6 +32,10 @@ class LaunchTimeout(SandboxError):
     """A sandbox is not running yet after the time that the caller allowed."""
 
 
+class SaveFailed(SandboxError):
+    """A sandbox couldn't be saved; nothing has changed."""
+
+
 class ProblemError(SandboxError):
     """The portal refused a request, with the problem details of RFC 9457.
 

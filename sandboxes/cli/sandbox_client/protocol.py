@@ -94,13 +94,19 @@ def not_reset(sandbox_id: str, seconds: float) -> str:
     return f"{sandbox_id} was not reset after {seconds:g} s. The reset may still complete."
 
 
-def launch(
+def not_saved(name: str, seconds: float) -> str:
+    """Return a sentence on a save that took too long."""
+    return f"{name} was not saved after {seconds:g} s. The save may still complete."
+
+
+def launch(  # noqa: PLR0913 - one for each field
     blueprint: str | None,
     *,
     name: str | None = None,
     ttl_minutes: int | None = None,
     parameters: Mapping[str, str | int | bool] | None = None,
     metadata: Mapping[str, str] | None = None,
+    save_point: str | None = None,
     heartbeat_seconds: int | None = None,
     idempotency_key: str,
     wait: float,
@@ -112,6 +118,7 @@ def launch(
         "ttl_minutes": ttl_minutes,
         "parameters": dict(parameters) if parameters else None,
         "metadata": dict(metadata) if metadata else None,
+        "save_point": save_point,
         "heartbeat_seconds": heartbeat_seconds,
     }
     extra = {"Idempotency-Key": idempotency_key}

@@ -72,6 +72,7 @@ class Client:
         ttl_minutes: int | None = None,
         parameters: Mapping[str, str | int | bool] | None = None,
         metadata: Mapping[str, str] | None = None,
+        save_point: str | None = None,
         heartbeat_seconds: int | None = None,
     ) -> Sandbox:
         """Launch a sandbox and wait up to `wait` seconds until it is running.
@@ -86,6 +87,7 @@ class Client:
             ttl_minutes=ttl_minutes,
             parameters=parameters,
             metadata=metadata,
+            save_point=save_point,
             heartbeat_seconds=heartbeat_seconds,
             idempotency_key=str(uuid.uuid4()),
             wait=wait,
@@ -141,6 +143,11 @@ class Client:
     def blueprints(self) -> list[dict[str, Any]]:
         """Return the blueprints that can be launched, with their parameters and limits."""
         return list(self.send(Call("GET", "/blueprints"))["data"])
+
+    def save_points(self) -> list[dict[str, Any]]:
+        """Return the user's save points, newest first."""
+        query = (("limit", str(protocol.PAGE_SIZE)),)
+        return list((self.send(Call("GET", "/save-points", query=query)))["data"])
 
     def limits(self) -> dict[str, Any]:
         """Return the limits of the user, and when the next slot opens."""
@@ -283,12 +290,40 @@ class Sandbox(SandboxData):
     def reset(self, wait: float = RESET_SECONDS) -> Self:
         """Reset the data to the seed, and wait up to `wait` seconds. Raises LaunchTimeout."""
         self.data = self._send("POST", "/reset")
+        self._wait_for_reset(wait)
+        return self
+
+    def _wait_for_reset(self, wait: float) -> None:
         deadline = time.monotonic() + wait
         while wait > 0 and self.data["reset_pending"]:
             if time.monotonic() > deadline:
                 raise errors.LaunchTimeout(protocol.not_reset(self.id, wait))
             time.sleep(POLL_SECONDS)
             self.refresh()
+
+    def save(self, name: str, wait: float = RESET_SECONDS) -> dict[str, Any]:
+        """Save the data, wait up to `wait` seconds, and return the save point.
+
+        Raises SaveFailed, LaunchTimeout.
+        """
+        saved = dict(self._send("POST", "/save-points", {"name": name}))
+        deadline = time.monotonic() + wait
+        while wait > 0 and saved["state"] == "saving":
+            if time.monotonic() > deadline:
+                raise errors.LaunchTimeout(protocol.not_saved(self.id, wait))
+            time.sleep(POLL_SECONDS)
+            saved = dict(self._client.send(Call("GET", f"/save-points/{saved['id']}")))
+        if saved["state"] == "failed":
+            raise errors.SaveFailed(f"{self.id} couldn't be saved: {saved['error']}")
+        return saved
+
+    def restore(self, save_point: str, wait: float = RESET_SECONDS) -> Self:
+        """Return to the data of a save point of this sandbox, and wait up to `wait` seconds.
+
+        Addresses and credentials stay. Raises LaunchTimeout.
+        """
+        self.data = self._client.send(Call("POST", f"/save-points/{save_point}/restore"))
+        self._wait_for_reset(wait)
         return self
 
     def destroy(self) -> Self:

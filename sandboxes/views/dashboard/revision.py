@@ -37,6 +37,7 @@ COLUMNS = (
     "problem",
     "repair_after",
     "reset_requested_at",
+    "reset_to_id",
     "funding",
     "removal_error",
 )

@@ -82,6 +82,19 @@ def find(portal: Client, which: str | None) -> Sandbox:
             raise SandboxError(f"Say which sandbox you mean: {listed}.")
 
 
+def find_save_point(portal: Client, which: str) -> dict[str, Any]:
+    """Return a save point by ID or name. Raises SandboxError."""
+    found = [each for each in portal.save_points() if which in (each["id"], each["name"])]
+    match found:
+        case [save_point]:
+            return save_point
+        case []:
+            raise SandboxError(f"You have no save point {which}. “sandbox saves” lists them.")
+        case _:
+            listed = ", ".join(each["id"] for each in found)
+            raise SandboxError(f"Say which save point you mean: {listed}.")
+
+
 def minutes(duration: str | None, option: str = "--ttl") -> int | None:
     """Return a duration such as `30m`, `2h`, `1h30m` or `90` in minutes."""
     if duration is None:

@@ -16,7 +16,7 @@ from sandbox_client.commands.output import Json, note, options, print_sandbox, p
 from sandbox_client.errors import SandboxError
 
 if TYPE_CHECKING:
-    from sandbox_client.synchronous import Sandbox
+    from sandbox_client.synchronous import Client, Sandbox
 
 HEARTBEAT_SECONDS = 60
 NOT_EXECUTABLE, NOT_FOUND, SIGNALLED = 126, 127, 128
@@ -32,12 +32,16 @@ def register(app: typer.Typer) -> None:
     )(run)
 
 
-def up(
+def up(  # noqa: PLR0913 - one for each option
     blueprint: arguments.Blueprint = None,
     name: arguments.Name = None,
     ttl: arguments.Ttl = None,
     param: arguments.Parameters = [],
     metadata: arguments.Metadata = [],
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="SAVE-POINT", help="Start with its data; its ID or name."),
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until it is running.")] = True,
     timeout: arguments.StartupTimeout = 120,
     json: Json = False,
@@ -50,9 +54,17 @@ def up(
             ttl_minutes=arguments.minutes(ttl),
             parameters=arguments.parameter_values(portal, blueprint, param),
             metadata=arguments.pairs(metadata, "--metadata"),
+            save_point=_save_point(portal, source),
             wait=timeout if wait else 0,
         )
     print_sandbox(sandbox)
+
+
+def _save_point(portal: Client, source: str | None) -> str | None:
+    """Return the ID of a save point; that of another user is known by its ID only."""
+    if source is None or source.startswith("sp_"):
+        return source
+    return str(arguments.find_save_point(portal, source)["id"])
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Change sandboxes: extend, touch, reset, rename, remove."""
+"""Change sandboxes: extend, touch, reset, save, restore, rename, remove."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox_client.errors import SandboxError
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (extend, touch, reset, rename):
+    for command in (extend, touch, reset, save, restore, saves, rename):
         app.command()(command)
     app.command("rm")(remove)
 
@@ -38,6 +38,43 @@ def reset(which: arguments.Which = None, json: Json = False) -> None:
     """Reset the data to the seed, and wait for it."""
     with arguments.client() as portal, progress("Resetting"):
         print_sandbox(arguments.find(portal, which).reset())
+
+
+def save(
+    name: Annotated[str, typer.Argument(help="A name for the save point.")],
+    which: arguments.Which = None,
+    json: Json = False,
+) -> None:
+    """Save the data, to return to it or to launch other sandboxes from it."""
+    with arguments.client() as portal, progress("Saving"):
+        saved = arguments.find(portal, which).save(name)
+    if options.json:
+        print_json(saved)
+    else:
+        note(f"Saved as {saved['name']} ({saved['id']}), {saved['size_mb']} MB.")
+
+
+def restore(
+    save_point: Annotated[str, typer.Argument(help="ID or name of a save point.")],
+    json: Json = False,
+) -> None:
+    """Return a sandbox to one of its save points, and wait for it."""
+    with arguments.client() as portal, progress("Restoring"):
+        found = arguments.find_save_point(portal, save_point)
+        if not found["sandbox"]:
+            raise SandboxError("The sandbox of this save point is gone. Use “sandbox up --from”.")
+        print_sandbox(portal.sandbox(found["sandbox"]).restore(found["id"]))
+
+
+def saves(json: Json = False) -> None:
+    """List your save points."""
+    with arguments.client() as portal:
+        found = portal.save_points()
+    if options.json:
+        print_json(found)
+        return
+    for each in found:
+        typer.echo(f"{each['id']}  {each['state']:8}  {each['size_mb']:>8} MB  {each['name']}")
 
 
 def rename(
