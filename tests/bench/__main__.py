@@ -29,6 +29,7 @@ from tests.bench import (
     report,
     resetting,
     results,
+    saving,
 )
 from tests.bench.compose_stack import compose_stack
 from tests.bench.environment import PortalEnvironment, portal_environment
@@ -133,10 +134,18 @@ class Run:
         self.measure("launches", lambda: self._launches(env))
         self.measure("rates", lambda: launching.rates(env, sizes.batches))
         self.measure("reset", lambda: resetting.reset(env, sizes.resets))
+        self._save_points(env)
         self._pages(env)
         self._routes(env)
         self._density(env)
         self.measure("expiry", lambda: density.expiry(env, sizes.due))
+
+    def save_points(self) -> None:
+        """Measure save points, on a portal without a pool."""
+        self.measure_on("a portal for saves", portal_environment(DEVELOPERS), self._save_points)
+
+    def _save_points(self, env: PortalEnvironment) -> None:
+        self.measure("save points", lambda: saving.save_points(env, self.sizes.resets))
 
     def density(self) -> None:
         """Measure many sandboxes at once, and sweeps over them."""
@@ -200,6 +209,7 @@ PARTS = {
     "memory": Run.memory,
     "pages": Run.pages,
     "routes": Run.routes,
+    "save-points": Run.save_points,
 }
 """Measurements that can run on their own."""
 

@@ -109,9 +109,14 @@ def _destroying_and_resetting(results: Results) -> Iterator[str]:
         ("Compose, `down`", "launches", "compose", "down"),
         ("Reset, until it is complete", "reset", "seconds"),
         ("Longest wait of a client during a reset", "reset", "longest_wait"),
+        ("Save, until the save point is ready", "save points", "save"),
+        ("Pause of the services during a save", "save points", "pause"),
+        ("Restoration to a save point", "save points", "restore"),
+        ("Launch from a save point", "save points", "launch"),
     )
     yield from table(["Seconds", "p50", "p95", "n"], rows)
-    reset = results["reset"]
+    if not (reset := results.get("reset")):
+        return
     yield (
         "During each reset, 4 clients with open connections request the plans from the sandbox's "
         f"API, with a pause of 20 ms: {reset['failed_requests']} of {reset['requests']} requests "

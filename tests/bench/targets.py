@@ -133,6 +133,24 @@ def _reset(results: Results) -> TargetResult:
     return TargetResult(measured, taken.p50 <= 0.5, blocker)
 
 
+def _save(results: Results) -> TargetResult:
+    taken, paused = (summary(results["save points"][name]) for name in ("save", "pause"))
+    measured = f"p50 {taken.p50:.2f} s, paused {paused.p50:.2f} s, n = {taken.n}"
+    return TargetResult(measured, taken.p50 <= 0.8 and paused.p50 <= 0.5, _contention(results))
+
+
+def _restore(results: Results) -> TargetResult:
+    taken = summary(results["save points"]["restore"])
+    measured = f"p50 {taken.p50:.2f} s, p95 {taken.p95:.2f} s, n = {taken.n}"
+    return TargetResult(measured, taken.p50 <= 1.2, _contention(results))
+
+
+def _launch_from_save_point(results: Results) -> TargetResult:
+    saved, cold = (summary(results["save points"][name]).p50 for name in ("launch", "cold"))
+    measured = f"{saved / cold:.2f} ({saved:.2f} s and {cold:.2f} s)"
+    return TargetResult(measured, saved <= 1.3 * cold, _contention(results))
+
+
 def _concurrent(results: Results) -> TargetResult:
     density = results["density"]
     measured = f"{density['seeded']} of {density['count']} serve their seed data"
@@ -295,6 +313,9 @@ TARGETS = [
     Target("Compose ÷ warm launch", "≥ 100", _compose_to_warm),
     Target("Destroy, until all resources are removed", "p50 ≤ 0.8 s", _destroy),
     Target("Reset, until it is complete", "p50 ≤ 0.5 s", _reset),
+    Target("Save of a billing sandbox", "p50 ≤ 0.8 s, paused ≤ 0.5 s", _save),
+    Target("Restoration to a save point", "p50 ≤ 1.2 s", _restore),
+    Target("Launch from a save point ÷ cold launch", "≤ 1.3", _launch_from_save_point),
     Target("Concurrent sandboxes", "≥ 100, each with its seed data", _concurrent),
     Target("Memory per sandbox", "≤ 60 MB", _memory),
     Target("Memory of the portal's processes, idle", "≤ 350 MB", _processes),
