@@ -26,7 +26,7 @@ else:
 GROUPS = {
     "Lifetimes": ("_TTL_", "_EXTENSION_", "_CAP_", "_IDLE_", "_WARNING_"),
     "Capacity": (
-        "_PER_USER",
+        "_MAX_PER_USER",
         "_PER_HOUR",
         "_MAX_SITE",
         "_OVERCOMMIT",
@@ -34,6 +34,7 @@ GROUPS = {
         "_CONCURRENT_",
     ),
     "Accounts": ("_SIGNUP_",),
+    "Save points": ("_SAVE_POINT",),
     "Warm pool": ("_POOL_",),
     "Reaper": ("_SWEEP_", "_ORPHAN_", "_RETENTION_"),
 }
