@@ -30,7 +30,7 @@ VENV = Path(sys.prefix)
 # Compiled modules are copied, too, so that each process doesn't compile them again.
 IGNORED_FILES = shutil.ignore_patterns(".venv", "var", ".git", ".*_cache", ".hypothesis")
 TEST_VARIABLES = re.compile(
-    "VAR_DIR|SECRET_KEY|SANDBOX_.*|ALLOWED_HOSTS|SITE_URL|HOST|DATABASE_URL|CACHE_URL|CELERY_.*"
+    "VAR_DIR|SECRET_KEY|SANDBOX_.*|STREAMS_.*|ALLOWED_HOSTS|SITE_URL|HOST|DATABASE_URL|CACHE_URL|CELERY_.*"
 )
 
 
@@ -144,6 +144,13 @@ def can_call(url: str, account: dict[str, str]) -> bool:
     return httpx2.get(f"{url}/api/v1/limits", headers=headers).status_code == 200
 
 
+def has_status(url: str, status: int) -> bool:
+    try:
+        return httpx2.get(url).status_code == status
+    except httpx2.ConnectError:
+        return False
+
+
 def test_make_without_a_target_lists_every_target() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     [phony] = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -155,6 +162,8 @@ def test_make_run_stops_on_ctrl_c_and_when_one_of_its_processes_dies(checkout: C
     accounts = checkout.accounts()
     assert all(can_call(first.url, account) for account in accounts.values())
     assert all(value in first.output for account in accounts.values() for value in account.values())
+    events = httpx2.get(f"{first.url}/api/v1").json()["events"]
+    wait_for(lambda: has_status(events, 401), "the event stream asks for a token")
     os.killpg(first.process.pid, signal.SIGINT)
     first.wait()
     assert checkout.processes() == []
