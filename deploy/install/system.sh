@@ -141,7 +141,12 @@ make_development_ca() {
 }
 
 install_certificates() {
-    [ -z "${CA:-}" ] || install_copy "$CA" 644 root:root ca.pem
+    if [ -n "${CA:-}" ]; then
+        install_copy "$CA" 644 root:root ca.pem
+        trust_development_ca
+    elif [ -n "${FILES[certificate]:-}" ]; then
+        sed -i "\\|^SSL_CERT_FILE=$CONFIGURATION/tls/authorities.pem|d" "$DRAFT"
+    fi
     [ -z "${FILES[certificate]:-}" ] || {
         install_copy "${FILES[certificate]}" 644 root:root portal.pem
         install_copy "${FILES[key]}" 400 portal-gateway:root portal.key
@@ -150,6 +155,14 @@ install_certificates() {
         install_copy "${FILES[sandbox-certificate]}" 644 root:root sandboxes.pem
         install_copy "${FILES[sandbox-key]}" 400 portal-gateway:root sandboxes.key
     }
+}
+
+# The portal's own requests, such as the doctor's, trust the development CA as well as the public authorities.
+trust_development_ca() {
+    local authorities=$TEMPORARY/authorities.pem
+    [ -n "$DRY_RUN" ] || cat /etc/ssl/certs/ca-certificates.crt "$CA" >"$authorities"
+    install_copy "$authorities" 644 root:root authorities.pem
+    add_value SSL_CERT_FILE "$CONFIGURATION/tls/authorities.pem"
 }
 
 # install_copy FILE MODE OWNER NAME

@@ -94,7 +94,7 @@ class Machine(ABC):
         """Run a command as the machine's root, with the environment of a login."""
         text = command if isinstance(command, str) else shlex.join(command)
         done = subprocess.run(
-            self.command(f"cd /root && {text}"),
+            self.command(f"cd /root\n{text}"),
             env=ENVIRONMENT,
             input=text_input,
             capture_output=True,
