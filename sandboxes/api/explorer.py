@@ -64,7 +64,7 @@ class NewRequest(RequestBody):
     method: str = Field(examples=["GET"])
     path: str = Field(
         description="A path below the API's URL, with an optional query.",
-        examples=["/v1/invoices?status=open"],
+        examples=["/orders?status=open"],
     )
     # Not `default`: generators of TypeScript clients make such a property a required one.
     body: str = Field(default_factory=str, description="JSON; empty for none.")
@@ -89,7 +89,7 @@ class AgentCall(RequestBody):
     summary: str = Field(
         default_factory=str,
         description="What it does, without secrets.",
-        examples=["POST /v1/invoices/inv_001/pay"],
+        examples=["POST /orders/ord_001/cancel"],
     )
 
 

@@ -63,7 +63,7 @@ def listen(
     ] = None,
     types: Annotated[
         list[str],
-        typer.Option("--type", help="Only events of this type, such as “invoice.*”; repeatable."),
+        typer.Option("--type", help="Only events of this type, such as “order.*”; repeatable."),
     ] = [],
     replay: Annotated[
         str | None,
