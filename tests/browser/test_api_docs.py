@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.test import Client
+from playwright.sync_api import expect
 
 from sandboxes.models import Sandbox
 from tests.browser.conftest import sign_in
@@ -26,7 +27,7 @@ def test_docs_show_every_operation(page: Page) -> None:
     described = Client().get("/api/v1/openapi.json").json()
     described_parts = [*described["paths"].values(), *described["webhooks"].values()]
     operations = sum(len(part) for part in described_parts)
-    assert page.locator(".opblock").count() == operations
+    expect(page.locator(".opblock")).to_have_count(operations)
 
 
 @pytest.mark.parametrize(
