@@ -30,6 +30,7 @@ app.autodiscover_tasks(
         "sandboxes.webhooks.inbox",
         "sandboxes.notifications",
         "sandboxes.pool",
+        "sandboxes.preparation",
         "sandboxes.reaper",
         "sandboxes.usage",
         "sandboxes.webhooks",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.db import transaction
 
+from sandboxes import blueprints
 from sandboxes.core import lifecycle, save_points
 from sandboxes.lib import clock, queue
 from sandboxes.lib.exceptions import StateConflict
@@ -37,6 +40,20 @@ def activate(engine: Engine) -> None:
 
 
 @transaction.atomic
+def change(engine: Engine, weight: int, labels: Mapping[str, str]) -> None:
+    """Change the share of new sandboxes that an engine gets, and its labels."""
+    LaunchLock.acquire()
+    engine.store(weight=weight, labels=dict(labels))
+    queue.enqueue(pool_tasks.reconcile_pools)
+
+
+def missing_images(engine: Engine) -> list[str]:
+    """Return the images of blueprints that the engine lacked at the last sweep."""
+    wanted = {image for one in blueprints.available().values() for image in one.image_references}
+    return sorted(wanted - {*engine.images}) if engine.images is not None else []
+
+
+@transaction.atomic
 def remove(engine: Engine, *, force: bool = False) -> int:
     """Remove an engine without sandboxes from the portal; return how many were given up.
 
@@ -53,7 +70,7 @@ def remove(engine: Engine, *, force: bool = False) -> int:
     if live and not force:
         raise StateConflict(
             f"The engine {engine} has {len(live)} sandboxes. Drain it and wait until they have "
-            "ended, or give them up with --force."
+            "ended, or force the removal, which gives them up."
         )
     for sandbox in live:
         lifecycle.begin_destroy(sandbox, EndReason.LOST, f"Its engine {engine} was removed.")

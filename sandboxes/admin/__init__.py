@@ -15,6 +15,7 @@ from sandboxes.admin.accounts.users import (
 )
 from sandboxes.admin.audit import AuditAdmin
 from sandboxes.admin.blueprint_versions import BlueprintVersionAdmin
+from sandboxes.admin.engines import EngineAdmin
 from sandboxes.admin.maintenance import MaintenanceAdmin
 from sandboxes.admin.pools import PoolAdmin
 from sandboxes.admin.runtime_settings import SettingsAdmin
@@ -28,6 +29,7 @@ __all__ = [
     "AuthenticatorAdmin",
     "BlueprintVersionAdmin",
     "EmailAddressAdmin",
+    "EngineAdmin",
     "EventAdmin",
     "GroupAdmin",
     "IdentityRuleAdmin",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Self
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
@@ -15,6 +17,8 @@ from sandboxes.runtime import DEFAULT_ENGINE, Capabilities, EngineConnection
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z"
 MAX_WEIGHT = 1000
+LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z"
+MAX_LABELS = 20
 LARGEST_INTEGER = 2**31 - 1
 
 
@@ -57,6 +61,7 @@ class Engine(models.Model):
         help_text="Engines get sandboxes in proportion to their free memory times this weight.",
     )
     labels = models.JSONField(default=dict, blank=True, editable=False)
+    """Keys and values by which blueprints choose engines (`x-sandbox.engine_selector`)."""
 
     draining_since = models.DateTimeField(null=True, editable=False)
     """Since when operators want it to run empty."""
@@ -133,6 +138,34 @@ class Engine(models.Model):
     def holds(self, images: Iterable[str]) -> bool:
         """Return whether it holds all of these images, as far as is known."""
         return self.images is None or all(image in self.images for image in images)
+
+
+def parse_labels(pairs: Iterable[str]) -> dict[str, str]:
+    """Return labels written as `key=value`. Raises ValidationError."""
+    labels = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise ValidationError(f"Write labels as key=value, not “{pair}”.")
+        labels[key] = value
+    check_labels(labels)
+    return labels
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raise ValidationError for labels that an engine can't have."""
+    if len(labels) > MAX_LABELS:
+        raise ValidationError(f"Use at most {MAX_LABELS} labels.")
+    for word in (*labels.keys(), *labels.values()):
+        if not re.match(LABEL, word):
+            raise ValidationError(
+                f"“{word}” isn't the key or value of a label: use up to 63 letters, digits, “-”, "
+                "“_” and “.”, beginning and ending with a letter or digit."
+            )
+
+
+def format_labels(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def described_by(found: Capabilities) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks engines, and adds them to the portal. Only for commands: it calls the engines."""
+"""Checks engines, and adds them to the portal. Only for commands and workers: it calls engines."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from django.db import transaction
 from sandboxes.core.fleet import Fleet
 from sandboxes.lib.exceptions import ValidationFailed
 from sandboxes.models import Engine
-from sandboxes.models.engine import described_by
+from sandboxes.models.engine import check_labels, described_by
 from sandboxes.operators import audit
-from sandboxes.operators.audit import CommandActor
+from sandboxes.operators.audit import AuditActor, CommandActor
 from sandboxes.preparation import engine_certificates
 from sandboxes.runtime import (
     Capabilities,
@@ -31,7 +31,7 @@ from sandboxes.runtime.port_rotation import HOST_PORTS
 CERTIFICATE_FILES = ("ca.pem", "cert.pem", "key.pem")
 
 
-def add(engine: Engine, actor: CommandActor, reason: str) -> None:
+def add(engine: Engine, actor: AuditActor | CommandActor, reason: str) -> None:
     """Add an engine that passes all checks, and record it in the audit log.
 
     Raises ValidationFailed with the field and the remedy.
@@ -40,9 +40,9 @@ def add(engine: Engine, actor: CommandActor, reason: str) -> None:
         raise ValidationFailed("address", "Sandboxes run as processes, which need no engine.")
     try:
         engine.clean_fields()
+        check_labels(engine.labels)
     except ValidationError as error:
-        field, messages = next(iter(error.message_dict.items()))
-        raise ValidationFailed(field, " ".join(messages)) from error
+        raise _invalid(error) from error
     others = [one for one in Fleet.read().engines if one.name != engine.name]
     known = Engine.objects.filter(name=engine.name).first()
     if known and not known.removed_at:
@@ -54,6 +54,12 @@ def add(engine: Engine, actor: CommandActor, reason: str) -> None:
     with transaction.atomic():
         engine.save()
         audit.record(actor, "add", engine, reason, {"address": ["", engine.address]})
+
+
+def _invalid(error: ValidationError) -> ValidationFailed:
+    found = error.message_dict if hasattr(error, "error_dict") else {"labels": error.messages}
+    field, messages = next(iter(found.items()))
+    return ValidationFailed(field, " ".join(messages))
 
 
 def _check_addresses(engine: Engine, others: Iterable[Engine]) -> None:

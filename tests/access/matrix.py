@@ -313,10 +313,10 @@ ADMIN = {
 
 MODELS = r"admin/\w+/\w+/"
 ADDED_BY_OPERATORS = (
-    r"admin/(auth/group|auth/user|sandboxes/(identityrule|invitation|limitoverride))/"
+    r"admin/(auth/group|auth/user|sandboxes/(engine|identityrule|invitation|limitoverride))/"
 )
 CHANGED_BY_OPERATORS = (
-    r"admin/(auth/group|auth/user|sandboxes/(identityrule|limitoverride|maintenance|pool"
+    r"admin/(auth/group|auth/user|sandboxes/(engine|identityrule|limitoverride|maintenance|pool"
     r"|runtimesettings))/"
 )
 

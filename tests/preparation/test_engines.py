@@ -197,3 +197,17 @@ def test_the_last_engine_stays(runtime):
         engine("remove", "default")
     with pytest.raises(CommandError, match="Unknown engine “south”"):
         engine("drain", "south")
+
+
+def test_weight_and_labels_are_changed_and_audited(engines):
+    assert "weight 50, labels: disk=ssd, zone=eu." in engine(
+        "set", "west", "--weight=50", "--label=disk=ssd", "--label=zone=eu"
+    )
+    engine("set", "west", "--label=zone=")
+    west = Engine.objects.get(name="west")
+    assert (west.weight, west.labels) == (50, {"disk": "ssd"})
+    assert AuditEntry.objects.latest("pk").changes["labels"] == ["disk=ssd, zone=eu", "disk=ssd"]
+    with pytest.raises(CommandError, match="isn't the key or value of a label"):
+        engine("set", "west", "--label=-=x")
+    with pytest.raises(CommandError, match="--weight"):
+        engine("set", "west", "--weight=0")

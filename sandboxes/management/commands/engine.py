@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
@@ -13,13 +13,15 @@ from sandboxes.actions import engines as actions
 from sandboxes.core.fleet import Fleet
 from sandboxes.lib.exceptions import StateConflict, ValidationFailed
 from sandboxes.management import engine_certificate_command
-from sandboxes.models import Engine, Sandbox
+from sandboxes.models import Engine
+from sandboxes.models.engine import format_labels, parse_labels
 from sandboxes.operators import audit
 from sandboxes.operators.audit import MAX_REASON_LENGTH, CommandActor
+from sandboxes.operators.engines import statuses
 from sandboxes.preparation import engines as preparation
 
 DEFAULT_REASON = "Run from the command line."
-TITLES = ("ENGINE", "STATE", "ADDRESS", "PUBLISHES ON", "WEIGHT", "SANDBOXES", "VERSION")
+TITLES = ("ENGINE", "STATE", "ADDRESS", "PUBLISHES ON", "WEIGHT", "SANDBOXES", "LABELS", "VERSION")
 
 
 class Command(BaseCommand):
@@ -45,6 +47,19 @@ class Command(BaseCommand):
         add.add_argument("--weight", type=int, default=100, help="from 1 to 1000; 100 by default")
         add.set_defaults(run=Command._add)
 
+        change = commands.add_parser("set", help="change the weight or the labels")
+        change.add_argument("name", metavar="NAME")
+        change.add_argument("--weight", type=int, help="from 1 to 1000")
+        change.set_defaults(run=Command._set)
+        for command in (add, change):
+            command.add_argument(
+                "--label",
+                action="append",
+                default=[],
+                metavar="KEY=VALUE",
+                help="for blueprints with engine_selector; without a value, removes the label",
+            )
+
         check = commands.add_parser("check", help="ask engines whether they can be used")
         check.add_argument("names", nargs="*", metavar="NAME", help="all engines by default")
         check.set_defaults(run=Command._check)
@@ -66,7 +81,7 @@ class Command(BaseCommand):
         remove.set_defaults(run=Command._remove)
         for command in (drain, activate, remove):
             command.add_argument("name", metavar="NAME")
-        for command in (add, drain, activate, remove):
+        for command in (add, change, drain, activate, remove):
             command.add_argument("--reason", default=DEFAULT_REASON, help="for the audit log")
 
     def handle(self, **options: Any) -> None:
@@ -80,18 +95,20 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _list(self, _options: dict[str, Any]) -> None:
-        live = Counter(Sandbox.objects.live().values_list("engine_id", flat=True))
+        engines = Fleet.read().engines
+        found = statuses(engines)
         lines = [
             (
                 one.name,
-                one.state.value,
+                found[one.name].progress or one.state.value,
                 one.address or "(environment)",
                 one.published_on,
                 str(one.weight),
-                str(live[one.name]),
+                str(found[one.name].sandboxes),
+                format_labels(one.labels),
                 one.version or "unknown",
             )
-            for one in Fleet.read().engines
+            for one in engines
         ]
         self._print_table([TITLES, *lines])
 
@@ -102,9 +119,31 @@ class Command(BaseCommand):
             publish_address=options["publish_address"],
             public_host=options["public_host"],
             weight=options["weight"],
+            labels=labels_of(options),
         )
         preparation.add(engine, CommandActor.current(), options["reason"])
         self.stdout.write(f"{engine}: added ({engine.version}, {engine.memory_mb:,} MB of memory).")
+
+    def _set(self, options: dict[str, Any]) -> None:
+        engine = find(options["name"])
+        former = {"weight": str(engine.weight), "labels": format_labels(engine.labels)}
+        removed = {pair.removesuffix("=") for pair in options["label"] if pair.endswith("=")}
+        kept = {key: value for key, value in engine.labels.items() if key not in removed}
+        labels = kept | labels_of(options)
+        engine.weight = engine.weight if options["weight"] is None else options["weight"]
+        try:
+            engine.clean_fields()
+        except ValidationError as error:
+            raise CommandError(f"--weight: {' '.join(error.messages)}") from error
+        changed = {"weight": str(engine.weight), "labels": format_labels(labels)}
+        with transaction.atomic():
+            changes = {
+                key: [former[key], new] for key, new in changed.items() if new != former[key]
+            }
+            audit.record(CommandActor.current(), "change", engine, options["reason"], changes)
+            actions.change(engine, engine.weight, labels)
+        shown = changed["labels"] or "none"
+        self.stdout.write(f"{engine}: weight {engine.weight}, labels: {shown}.")
 
     def _check(self, options: dict[str, Any]) -> None:
         names = options["names"] or [one.name for one in Fleet.read().engines]
@@ -126,7 +165,7 @@ class Command(BaseCommand):
 
     def _drain(self, options: dict[str, Any]) -> None:
         engine = self._move("drain", options, actions.drain)
-        left = Sandbox.objects.live().filter(engine=engine).count()
+        left = statuses([engine])[engine.name].sandboxes
         self.stdout.write(f"{engine}: draining; {left} sandboxes are left.")
 
     def _activate(self, options: dict[str, Any]) -> None:
@@ -154,6 +193,14 @@ class Command(BaseCommand):
         for row in rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             self.stdout.write("  ".join(cells).rstrip())
+
+
+def labels_of(options: dict[str, Any]) -> dict[str, str]:
+    """Return the labels that the options set. Raises CommandError."""
+    try:
+        return parse_labels(pair for pair in options["label"] if not pair.endswith("="))
+    except ValidationError as error:
+        raise CommandError(f"--label: {' '.join(error.messages)}") from error
 
 
 def find(name: str) -> Engine:
