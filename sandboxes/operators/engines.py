@@ -49,7 +49,7 @@ def statuses(engines: Iterable[Engine]) -> dict[str, EngineStatus]:
     """Return the status of each of these engines, by its name."""
     live = Sandbox.objects.live().order_by().values("engine_id")
     found: dict[str, dict[str, Any]] = {
-        row.pop("engine_id"): row
+        row["engine_id"]: {key: value for key, value in row.items() if key != "engine_id"}
         for row in live.annotate(
             sandboxes=Count("pk"),
             pooled=Count("pk", filter=Q(state=State.POOLED)),

@@ -330,6 +330,8 @@ ADMIN = [
         user="olga",
     ),
     PageState("admin-version", paths.admin_version, scenarios.blueprint_versions, user="olga"),
+    PageState("admin-engines", "/admin/sandboxes/engine/", scenarios.several_engines, user="olga"),
+    PageState("admin-engine-add", "/admin/sandboxes/engine/add/", scenarios.busy_week, user="olga"),
     PageState("admin-users", "/admin/auth/user/", scenarios.busy_week, user="olga"),
     PageState(
         "admin-settings", "/admin/sandboxes/runtimesettings/", scenarios.busy_week, user="olga"

@@ -32,6 +32,7 @@ from sandboxes.metrics import outcomes
 from sandboxes.models import (
     BlueprintVersion,
     DeviceAuthorization,
+    Engine,
     Funding,
     Maintenance,
     OutcomeCount,
@@ -262,6 +263,24 @@ def blueprint_versions(alice: User, runtime: MemoryRuntime) -> None:
         runtime.rebuilds["sandboxportal/billing-api"] += 1
         call_command("blueprint", "prepare", stdout=StringIO())
     versions.activate(BlueprintVersion.objects.order_by("-pk")[1])
+
+
+def several_engines(alice: User, _runtime: MemoryRuntime) -> None:
+    """Create one engine that is drained, one that is away, and the default one."""
+    now = clock.now()
+    states = {"east": {"draining_since": now}, "west": {"away_since": now}}
+    for number, (name, state) in enumerate(states.items(), 2):
+        Engine.objects.create(
+            name=name,
+            address=f"tcp://192.0.2.{number}:2376",
+            publish_address=f"192.0.2.{number}",
+            memory_mb=16_000,
+            labels={"disk": "ssd", "zone": name},
+            last_seen_at=now,
+            **state,
+        )
+    row = launch(alice, name="webhook-spike")
+    Sandbox.objects.filter(pk=row.pk).update(engine="east")
 
 
 def busy_week(alice: User, runtime: MemoryRuntime) -> None:
