@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from django.db import transaction
 
-from sandboxes import blueprints
 from sandboxes.core import lifecycle, save_points
 from sandboxes.lib import clock, queue
 from sandboxes.lib.exceptions import StateConflict
@@ -45,12 +44,6 @@ def change(engine: Engine, weight: int, labels: Mapping[str, str]) -> None:
     LaunchLock.acquire()
     engine.store(weight=weight, labels=dict(labels))
     queue.enqueue(pool_tasks.reconcile_pools)
-
-
-def missing_images(engine: Engine) -> list[str]:
-    """Return the images of blueprints that the engine lacked at the last sweep."""
-    wanted = {image for one in blueprints.available().values() for image in one.image_references}
-    return sorted(wanted - {*engine.images}) if engine.images is not None else []
 
 
 @transaction.atomic

@@ -17,6 +17,7 @@ from sandboxes.actions import engines as actions
 from sandboxes.admin.audited import audit_actor
 from sandboxes.admin.base import EMPTY, CappedChangeList, PortalAdmin, format_pairs
 from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
+from sandboxes.core import placement
 from sandboxes.models import Engine
 from sandboxes.models.engine import format_labels, parse_labels
 from sandboxes.operators.alerts import admin_time
@@ -313,4 +314,4 @@ class EngineAdmin(PortalAdmin):
 
     @admin.display(description="missing images")
     def missing_images(self, row: Engine) -> SafeString | str:
-        return format_pairs(dict.fromkeys(actions.missing_images(row), "launches go elsewhere"))
+        return format_pairs(dict.fromkeys(placement.missing_images(row), "launches go elsewhere"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from sandboxes import blueprints
 from sandboxes.blueprints import Blueprint
 from sandboxes.core import capacity
 from sandboxes.core.capacity import FreeCapacity
@@ -25,6 +26,12 @@ def eligible(fleet: Fleet, blueprint: Blueprint) -> list[Engine]:
     """
     images = blueprint.image_references
     return [engine for engine in fleet.open if engine.holds(images)] or fleet.open
+
+
+def missing_images(engine: Engine) -> list[str]:
+    """Return the images of blueprints that the engine lacked at the last sweep."""
+    wanted = {image for one in blueprints.available().values() for image in one.image_references}
+    return sorted(wanted - {*engine.images}) if engine.images is not None else []
 
 
 def candidates(blueprint: Blueprint, free: FreeCapacity) -> list[Engine]:

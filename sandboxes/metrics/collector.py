@@ -6,10 +6,10 @@ them returns the same values. `docs/metrics.md` explains each series.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Sum
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from sandboxes import blueprints
-from sandboxes.core import capacity
+from sandboxes.core import capacity, placement
 from sandboxes.core.fleet import Fleet
 from sandboxes.gateway import certificate
 from sandboxes.lib import clock
@@ -45,6 +45,7 @@ class PortalCollector(Collector):
     """Collector of the portal's metrics, computed on each scrape."""
 
     def collect(self) -> Iterable[Metric]:
+        fleet = Fleet.read()
         yield _gauge("database_up", "1 if the database responds.", 1)
         yield from dependencies.collect()
         yield _count_by("state", "Sandboxes in each state.", list(State))
@@ -52,7 +53,7 @@ class PortalCollector(Collector):
         yield _gauge(
             "site_limit",
             "Maximum number of sandboxes of this portal.",
-            capacity.site_limit(Fleet.read()),
+            capacity.site_limit(fleet),
         )
         stuck = Sandbox.objects.live().exclude(removal_error="").count()
         yield _gauge("removals_failing", "Sandboxes whose removal failed and is retried.", stuck)
@@ -66,6 +67,7 @@ class PortalCollector(Collector):
         in_maintenance = Maintenance.current().is_active
         yield _gauge("maintenance", "1 while the portal is in maintenance.", in_maintenance)
         yield from _engine(Engine.default())
+        yield from _engines(fleet)
         yield from _gateway()
         yield _engine_certificates()
 
@@ -193,6 +195,43 @@ def _engine_certificates() -> Metric:
         if at := engine.certificate_expires_at:
             family.add_metric([engine.name], at.timestamp())
     return family
+
+
+def _engines(fleet: Fleet) -> Iterable[Metric]:
+    """Return metrics of each engine, in one query for all."""
+    now = clock.now()
+    live = Sandbox.objects.live().order_by().values_list("engine_id")
+    sandboxes, promised = {}, {}
+    for name, count, memory_mb in live.annotate(Count("pk"), Sum("memory_mb")):
+        sandboxes[name], promised[name] = count, memory_mb * MEGABYTE
+    figures: dict[str, tuple[str, Callable[[Engine], float]]] = {
+        "away": ("1 if the engine didn't answer.", lambda one: one.away_since is not None),
+        "draining_seconds": (
+            "Time since the engine is being drained; 0 if it isn't.",
+            lambda one: (now - one.draining_since).total_seconds() if one.draining_since else 0,
+        ),
+        "sandboxes": (
+            "Sandboxes on the engine that have not ended.",
+            lambda one: sandboxes.get(one.name, 0),
+        ),
+        "promised_bytes": (
+            "Memory that the engine's sandboxes were promised.",
+            lambda one: promised.get(one.name, 0),
+        ),
+        "usable_bytes": (
+            "Memory that may be promised.",
+            lambda one: capacity.usable_memory(one) * MEGABYTE,
+        ),
+        "missing_images": (
+            "Images of blueprints that the engine lacks.",
+            lambda one: len(placement.missing_images(one)),
+        ),
+    }
+    for name, (text, value) in figures.items():
+        family = GaugeMetricFamily(f"sandboxportal_engine_{name}", text, labels=["engine"])
+        for engine in fleet.engines:
+            family.add_metric([engine.name], value(engine))
+        yield family
 
 
 def _gateway() -> Iterable[Metric]:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,22 @@ def exposed() -> bytes:
     registry = CollectorRegistry()
     registry.register(PortalCollector())
     return generate_latest(registry)
+
+
+def test_each_engine_has_its_own_series(alice, engines):
+    row = launch(alice)
+    Engine.objects.get(name="west").store(draining_since=now() - timedelta(hours=1), images={})
+    found = {
+        (sample.name.removeprefix("sandboxportal_engine_"), sample.labels["engine"]): sample.value
+        for metric in PortalCollector().collect()
+        for sample in metric.samples
+        if "engine" in sample.labels
+    }
+    assert {found["sandboxes", name] for name in engines} == {0, 1}
+    assert found["promised_bytes", row.engine_name] == row.memory_mb * 2**20
+    assert found["missing_images", "west"] > 0 == found["missing_images", "east"]
+    assert found["draining_seconds", "west"] > 0 == found["draining_seconds", "east"]
+    assert found["away", "west"] == 0
 
 
 def promtool(*arguments: str, given: bytes = b"", folder: Path = PROMETHEUS) -> str:
