@@ -324,7 +324,7 @@ def _portal_blocker(
     disk_mb = blueprint.disk_mb if blueprint else config.SANDBOX_DISK_MB
     return (
         _maintenance_blocker(status.maintenance)
-        or _engine_blocker(status.fleet, disk_mb)
+        or _engine_blocker(status.fleet, disk_mb, blueprint)
         or _disk_blocker()
     )
 
@@ -337,8 +337,11 @@ def _maintenance_blocker(maintenance: Maintenance) -> Unavailable | None:
     return Unavailable(f"{text} It should end in {remaining}.", maintenance.until)
 
 
-def _engine_blocker(fleet: Fleet, disk_mb: int) -> Unavailable | None:
-    reason = capacity.shortage(fleet, disk_mb) if fleet.open else NO_ENGINE
+def _engine_blocker(
+    fleet: Fleet, disk_mb: int, blueprint: blueprints.Blueprint | None
+) -> Unavailable | None:
+    engines = placement.eligible(fleet, blueprint) if blueprint else fleet.open
+    reason = capacity.shortage(fleet, disk_mb) if engines else NO_ENGINE
     return Unavailable(reason, clock.now() + SHORTAGE_RETRY_DELAY) if reason else None
 
 

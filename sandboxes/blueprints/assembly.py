@@ -141,6 +141,7 @@ def assemble(
         seed=section.seed,
         egress=section.egress,
         access=section.access,
+        engine_selector=section.engine_selector,
         stellar=section.stellar,
         preparations=dict(_preparations(plan)),
         version=files.digest(),

@@ -199,6 +199,8 @@ class Blueprint:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     """What a launch may choose, by the name of the variable that it becomes."""
     access: Access = Access.OPEN
+    engine_selector: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the engines that get its sandboxes."""
     events: EventSource | None = None
     clock: ClockControl | None = None
 

@@ -338,6 +338,13 @@ PublicName = Annotated[
     str, name_matching(r"[A-Za-z][A-Za-z0-9_-]{0,39}", "letters, digits, _ and -")
 ]
 """A name that the API, `.env` files and pages show."""
+LabelPart = Annotated[
+    str,
+    name_matching(
+        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", "up to 63 letters, digits, -, _ and ."
+    ),
+]
+"""The key or the value of an engine's label."""
 UserName = Annotated[VariableValue, Field(min_length=1), AfterValidator(image_user)]
 """A user of an image by name or number, optionally with a group."""
 PositiveInt = Annotated[int, Field(gt=0)]

@@ -58,6 +58,7 @@ REMEDIES = {
     "lifetime": "Write {default: 30m, max: 2h}, or one of these.",
     "active_per_user": "Write a number of sandboxes, at least 1.",
     "access": "Write open or owner.",
+    "engine_selector": "Write labels of engines, for example {disk: ssd}.",
     "egress": "Write true or false.",
     "ulimits": "Write a number for each limit, for example {nofile: 1024}.",
     "length": "Write a number from 22 to 128, so that the secret can't be guessed.",

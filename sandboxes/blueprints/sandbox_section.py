@@ -27,6 +27,7 @@ from sandboxes.blueprints.fields import (
     CredentialText,
     EndpointUrl,
     Environment,
+    LabelPart,
     LinearPattern,
     ParameterName,
     Port,
@@ -364,6 +365,9 @@ class SandboxSection(StrictModel):
     """`owner` lets the [gateway](gateway.md#access) admit only the sandbox's owner to its HTTP
     endpoints, for stacks without authentication of their own. With `open`, everyone who knows the
     address reaches them."""
+    engine_selector: Annotated[dict[LabelPart, LabelPart], Field(max_length=20)] = {}
+    """Labels that an engine must have to get sandboxes of this blueprint, such as `{disk: ssd}`
+    ([several engines](operations.md#several-engines))."""
     egress: bool = False
     """Whether services reach other networks, and not only each other."""
     stellar: bool = False

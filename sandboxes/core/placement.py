@@ -20,12 +20,13 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def eligible(fleet: Fleet, blueprint: Blueprint) -> list[Engine]:
-    """Return the engines that get new sandboxes and hold the blueprint's images.
+    """Return the engines that get new sandboxes, match the blueprint and hold its images.
 
-    If none holds them, return all: the launch then fails with the name of the missing image.
+    If none holds them, return all that match: the launch then fails with the missing image's name.
     """
     images = blueprint.image_references
-    return [engine for engine in fleet.open if engine.holds(images)] or fleet.open
+    matching = [one for one in fleet.open if one.matches(blueprint.engine_selector)]
+    return [engine for engine in matching if engine.holds(images)] or matching
 
 
 def missing_images(engine: Engine) -> list[str]:

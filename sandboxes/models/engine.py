@@ -135,6 +135,10 @@ class Engine(models.Model):
         """The address on which it publishes ports."""
         return str(self.publish_address or settings.SANDBOX_BIND_ADDRESS)
 
+    def matches(self, selector: Mapping[str, str]) -> bool:
+        """Return whether it has all of these labels."""
+        return all(self.labels.get(key) == value for key, value in selector.items())
+
     def holds(self, images: Iterable[str]) -> bool:
         """Return whether it holds all of these images, as far as is known."""
         return self.images is None or all(image in self.images for image in images)

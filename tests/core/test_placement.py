@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,18 @@ def test_an_engine_that_cannot_take_a_sandbox_gets_none(alice, values):
 
 def test_without_an_engine_that_takes_sandboxes_launches_are_refused(alice):
     Engine.objects.update(draining_since=timezone.now())
+    with pytest.raises(Unavailable, match="No machine takes new sandboxes"):
+        request(alice)
+
+
+def test_a_blueprint_is_only_launched_on_engines_with_its_labels(alice, monkeypatch):
+    wanted = replace(blueprints.load("billing"), engine_selector={"disk": "ssd", "zone": "eu"})
+    monkeypatch.setattr(blueprints, "available", lambda: {"billing": wanted})
+    change("east", labels={"disk": "ssd", "zone": "eu", "cpu": "arm"})
+    change("west", labels={"disk": "ssd"})
+    assert placed(alice, 3) == {"east": 3}
+
+    change("east", draining_since=timezone.now())
     with pytest.raises(Unavailable, match="No machine takes new sandboxes"):
         request(alice)
 
