@@ -11,6 +11,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.timesince import timesince, timeuntil
 from kombu.exceptions import OperationalError
 
 from sandboxes.actions import engines as actions
@@ -18,9 +19,9 @@ from sandboxes.admin.audited import audit_actor
 from sandboxes.admin.base import EMPTY, CappedChangeList, PortalAdmin, format_pairs
 from sandboxes.admin.confirmations import ConfirmedAction, ReasonForm
 from sandboxes.core import placement
+from sandboxes.lib import clock
 from sandboxes.models import Engine
 from sandboxes.models.engine import format_labels, parse_labels
-from sandboxes.operators.alerts import admin_time
 from sandboxes.operators.audit import AuditActor
 from sandboxes.operators.engines import EngineStatus, statuses
 from sandboxes.preparation import tasks
@@ -270,10 +271,12 @@ class EngineAdmin(PortalAdmin):
     @admin.display(description="state")
     def status(self, row: Engine) -> str:
         found = self._status(row)
-        parts = [f"away since {admin_time(row.away_since)}"] if row.away_since else []
+        now = clock.now()
+        parts = [f"away for {timesince(row.away_since, now, depth=1)}"] if row.away_since else []
         if found.progress:
             last = found.last_expiry
-            parts.append(f"{found.progress}, until {admin_time(last)}" if last else found.progress)
+            rest = f", up to {timeuntil(last, now, depth=1)}" if last else ""
+            parts.append(f"{found.progress}{rest}")
         return "; ".join(parts) or row.state.label
 
     @admin.display(description="sandboxes")
@@ -306,7 +309,8 @@ class EngineAdmin(PortalAdmin):
 
     @admin.display(description="last seen", ordering="last_seen_at")
     def last_seen(self, row: Engine) -> str:
-        return admin_time(row.last_seen_at) if row.last_seen_at else EMPTY
+        seen = row.last_seen_at
+        return f"{timesince(seen, clock.now(), depth=1)} ago" if seen else EMPTY
 
     @admin.display(description="publishes on")
     def publishes_on(self, row: Engine) -> str:

@@ -62,7 +62,7 @@ def test_operators_see_each_engine_with_as_many_queries_for_three_as_for_one(
 def test_an_engine_is_drained_with_a_reason_and_activated_again(admin_client, running):
     run_action(admin_client, "drain", west(), reason="New disk.")
     assert last_entry() == ("drain", "west", "New disk.")
-    assert "draining: 1 left, until" in admin_client.get(ENGINES).text
+    assert "draining: 1 left, up to" in admin_client.get(ENGINES).text
     assert reload(running).state == "running"
 
     run_action(admin_client, "activate", west(), reason="Done.")
