@@ -147,6 +147,7 @@ class EngineAdmin(PortalAdmin):
     list_display = (
         "name",
         "status",
+        "last_seen",
         "sandboxes",
         "pool",
         "memory",
@@ -154,7 +155,6 @@ class EngineAdmin(PortalAdmin):
         "launch_time",
         "weight",
         "shown_labels",
-        "last_seen",
     )
     ordering = ("name",)
     confirmed_actions = (DRAIN, ACTIVATE, REMOVE)
@@ -283,11 +283,11 @@ class EngineAdmin(PortalAdmin):
     def sandboxes(self, row: Engine) -> int:
         return self._status(row).sandboxes
 
-    @admin.display(description="warm pool")
+    @admin.display(description="pool")
     def pool(self, row: Engine) -> int:
         return self._status(row).pooled
 
-    @admin.display(description="memory promised")
+    @admin.display(description="promised")
     def memory(self, row: Engine) -> str:
         found = self._status(row)
         return f"{found.promised_mb:,} of {found.usable_mb:,} MB"
@@ -298,7 +298,7 @@ class EngineAdmin(PortalAdmin):
             return EMPTY
         return f"{row.disk_free_mb:,} of {row.disk_total_mb:,} MB"
 
-    @admin.display(description="launch time")
+    @admin.display(description="launch")
     def launch_time(self, row: Engine) -> str:
         seconds = self._status(row).launch_seconds
         return EMPTY if seconds is None else f"{seconds:g} s"
