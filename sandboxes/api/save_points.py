@@ -114,12 +114,13 @@ def rename_save_point(
 @router.delete(
     "/save-points/{save_point_id}",
     auth=LAUNCH,
-    response=responses(204, None, 404, 409),
+    response=responses(200, schemas.SavePoint, 404, 409),
 )
-def delete_save_point(request: ApiRequest, save_point_id: str) -> Status[None]:
+def delete_save_point(request: ApiRequest, save_point_id: str) -> schemas.SavePoint:
     """Delete a save point and its data."""
-    save_points.delete(get_owned_save_point(request, save_point_id))
-    return Status(204, None)
+    row = get_owned_save_point(request, save_point_id)
+    save_points.delete(row)
+    return serializers.save_point(row)
 
 
 @router.post(

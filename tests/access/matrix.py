@@ -276,7 +276,7 @@ API = {
     "api/v1/save-points/<save_point_id>": rule(
         GET="401 404 200 404",
         PATCH="401 404 200 404",
-        DELETE="401 404 204 404",
+        DELETE="401 404 200 404",
         data={"name": "after"},
     ),
     "api/v1/save-points/<save_point_id>/restore": rule(POST="401 404 202 404"),

@@ -115,6 +115,8 @@ def test_the_document_has_every_operation_with_its_responses() -> None:
         "list_inbox", "create_inbox_event", "replay_inbox_event", "list_event_endpoints",
         "change_event_endpoint", "get_clock", "change_clock",
         "list_operations", "send_request", "record_agent_call",
+        "save_sandbox", "list_save_points", "list_save_points_of_sandbox", "get_save_point",
+        "rename_save_point", "delete_save_point", "restore_save_point",
     }  # fmt: skip
     for name, operation in operations.items():
         assert {"401", "403", "500", "503"} <= operation["responses"].keys(), name

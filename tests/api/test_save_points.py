@@ -47,7 +47,7 @@ def test_a_program_saves_restores_launches_renames_and_deletes(
     for path in ("/save-points", f"/sandboxes/{sandbox}/save-points"):
         assert [each["id"] for each in program.get(path).json()["data"]] == [saved["id"]]
     assert program.get("/save-points?starting_points=true").json()["data"] == []
-    assert program.delete(one).status_code == 204
+    assert program.delete(one).json()["state"] == "deleting"
     assert_problem(program.get(one), 404)
     assert runtime.save_points() == {}
 
