@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from socket_proxy.http1 import MAX_HEAD_BYTES, Answer, encode_request, read_answer_head
+from socket_proxy.http1 import MAX_HEAD_BYTES, Answer, Upload, encode_request, read_answer_head
 from socket_proxy.settings import Settings
 
 MAX_LOOKUP_BYTES = 32 << 20
@@ -28,6 +28,7 @@ class EngineRequest:
     path: str
     query: dict[str, str]
     body: Any = None
+    upload: Upload | None = None
 
 
 class Engine:
@@ -56,12 +57,18 @@ class Engine:
         return Answer(status, bytes(content))
 
     async def send(self, request: EngineRequest) -> Streams:
-        """Send a request, and return the streams to read the answer. Raises OSError."""
+        """Send a request, and return the streams to read the answer. Raises OSError, EOFError."""
         reader, writer = await asyncio.open_unix_connection(self.socket, limit=MAX_HEAD_BYTES)
         path = f"/v{self.api_version}{request.path}"
-        writer.write(encode_request(request.method, path, request.query, request.body))
+        upload = request.upload
+        length = upload.length if upload else None
+        writer.write(encode_request(request.method, path, request.query, request.body, length))
         try:
             await writer.drain()
+            if upload:
+                async for piece in upload.pieces():
+                    writer.write(piece)
+                    await writer.drain()
         except BaseException:
             writer.close()
             raise

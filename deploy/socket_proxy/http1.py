@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -20,11 +20,31 @@ from socket_proxy.schema import RequestDenied, require
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 1 << 20
+MAX_UPLOAD_BYTES = 64 << 30
+UPLOAD_CHUNK_BYTES = 1 << 16
 
 REQUEST_LINE = re.compile(r"([A-Z]{1,10}) (/[!-~]*) HTTP/1\.[01]")
 HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([ -~\t]*)")
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?")
 FORWARDED_HEADERS = ("content-type", "content-length", "transfer-encoding")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A body that is forwarded while it arrives."""
+
+    reader: asyncio.StreamReader
+    length: int
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body. Raises EOFError if the client hangs up."""
+        left = self.length
+        while left:
+            piece = await self.reader.read(min(left, UPLOAD_CHUNK_BYTES))
+            if not piece:
+                raise EOFError
+            left -= len(piece)
+            yield piece
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,7 @@ class Request:
     path: str
     query: Mapping[str, str]
     body: bytes
+    upload: Upload | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +74,17 @@ class Answer:
         return cls.json(status, {"message": message})
 
 
-async def read_request(reader: asyncio.StreamReader) -> Request:
-    """Read one request. Raises RequestDenied, or EOFError if the client hangs up."""
+def takes_no_upload(_method: str, _path: str) -> bool:
+    return False
+
+
+async def read_request(
+    reader: asyncio.StreamReader, takes_upload: Callable[[str, str], bool] = takes_no_upload
+) -> Request:
+    """Read one request, but not an upload. Raises RequestDenied, or EOFError at a hang-up.
+
+    `takes_upload` returns whether the body for a method and a path is one.
+    """
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError:
@@ -66,8 +96,11 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
     match = REQUEST_LINE.fullmatch(first)
     require(match, "malformed request line")
     assert match
-    length = _body_length(_headers(lines))
     path, query = _parse_target(match[2])
+    if takes_upload(match[1], path):
+        length = _body_length(_headers(lines), MAX_UPLOAD_BYTES)
+        return Request(match[1], path, query, b"", Upload(reader, length))
+    length = _body_length(_headers(lines), MAX_BODY_BYTES)
     return Request(match[1], path, query, await reader.readexactly(length))
 
 
@@ -83,12 +116,12 @@ def _headers(lines: list[str]) -> dict[str, str]:
     return found
 
 
-def _body_length(headers: Mapping[str, str]) -> int:
+def _body_length(headers: Mapping[str, str], most: int) -> int:
     require("transfer-encoding" not in headers, "send Content-Length, not Transfer-Encoding")
     require("upgrade" not in headers, "connections can't be upgraded")
     length = headers.get("content-length", "0")
-    require(re.fullmatch(r"[0-9]{1,10}", length), "malformed Content-Length")
-    require(int(length) <= MAX_BODY_BYTES, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    require(re.fullmatch(r"[0-9]{1,12}", length), "malformed Content-Length")
+    require(int(length) <= most, f"the body is larger than {most} bytes")
     return int(length)
 
 
@@ -117,8 +150,10 @@ def _parse_query(query: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def encode_request(method: str, path: str, query: Mapping[str, str], body: Any) -> bytes:
-    """Return the bytes of a request to the engine.
+def encode_request(
+    method: str, path: str, query: Mapping[str, str], body: Any, upload_length: int | None = None
+) -> bytes:
+    """Return the bytes of a request to the engine, without an upload.
 
     `body` is None, bytes of a tar archive, or becomes JSON.
     """
@@ -131,8 +166,10 @@ def encode_request(method: str, path: str, query: Mapping[str, str], body: Any) 
         content = json.dumps(body).encode()
     if body is not None:
         lines.append(f"Content-Type: {kind}")
+    elif upload_length is not None:
+        lines.append("Content-Type: application/x-tar")
     if method != "GET":
-        lines.append(f"Content-Length: {len(content)}")
+        lines.append(f"Content-Length: {upload_length or len(content)}")
     return "\r\n".join([*lines, "", ""]).encode("ascii") + content
 
 

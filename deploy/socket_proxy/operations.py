@@ -57,6 +57,8 @@ class Operation:
     rebuild: Callable[[bytes], bytes] | None = None
     """Returns the body to forward, if it isn't JSON."""
     check: Callable[[Call], Awaitable[None]] | None = None
+    uploads: bool = False
+    """The body is forwarded as it is, while it arrives."""
     describes: bool = False
     """The answer is the description with which the object was checked."""
     reduce: Reduce | None = None
@@ -231,6 +233,24 @@ def operations(settings: Settings) -> list[Operation]:
             check=require_type,
             reduce=answers.volume_sizes,
         ),
+    ]
+
+
+def image_operations() -> list[Operation]:
+    """Return what operators may do with images, in a command with a certificate of their own.
+
+    The portal's processes load only what belongs to save points: an image decides what runs.
+    """
+    return [
+        Operation("GET", "/_ping"),
+        Operation("GET", "/version", reduce=answers.version),
+        Operation(
+            "GET",
+            "/images/json",
+            query={"all": boolean, "only_ids": ignored},
+            reduce=answers.images,
+        ),
+        Operation("POST", "/images/load", query={"quiet": boolean}, uploads=True),
     ]
 
 

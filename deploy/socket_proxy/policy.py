@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from socket_proxy import answers
@@ -15,12 +16,22 @@ from socket_proxy.settings import Settings
 
 
 class Policy:
-    """The requests that one instance of the portal may send to the engine."""
+    """The requests that one client of the proxy may send to the engine."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, allowed: Sequence[Operation] = ()
+    ) -> None:
+        """Allow these operations, by default those of the portal."""
         self.settings, self.engine = settings, engine
         self.objects = Objects(engine, settings)
-        self.operations = operations(settings)
+        self.operations = allowed or operations(settings)
+
+    def takes_upload(self, method: str, path: str) -> bool:
+        """Return whether the body is forwarded while it arrives. Raises RequestDenied."""
+        return any(
+            operation.uploads and operation.match(method, self._without_version(path))
+            for operation in self.operations
+        )
 
     async def decide(self, request: Request) -> Answer | EngineRequest:
         """Raise RequestDenied, EngineFailure."""
@@ -44,18 +55,21 @@ class Policy:
             if answer.status != HTTPStatus.OK:
                 return answer
             return Answer.json(200, answers.reduced(answer.content, operation.reduce, self.objects))
-        return EngineRequest(operation.method, path, call.query, call.body)
+        return EngineRequest(operation.method, path, call.query, call.body, request.upload)
 
     def _operation(self, request: Request) -> tuple[Operation, str]:
-        path = request.path
-        if version := re.match(r"/v([0-9.]+)(?=/)", path, re.ASCII):
-            spoken = self.settings.api_version
-            require(version[1] == spoken, f"use version {spoken} of the API, or none")
-            path = path[version.end() :]
+        path = self._without_version(request.path)
         for operation in self.operations:
             if match := operation.match(request.method, path):
                 return operation, match.groupdict().get("reference", "")
         raise RequestDenied("the operation isn't on the list of allowed ones")
+
+    def _without_version(self, path: str) -> str:
+        if version := re.match(r"/v([0-9.]+)(?=/)", path, re.ASCII):
+            spoken = self.settings.api_version
+            require(version[1] == spoken, f"use version {spoken} of the API, or none")
+            path = path[version.end() :]
+        return path
 
     def _body(self, operation: Operation, request: Request) -> object:
         if operation.body is None and operation.rebuild is None:

@@ -23,6 +23,7 @@ from socket_proxy.http1 import (
     read_answer_head,
     read_request,
 )
+from socket_proxy.operations import image_operations
 from socket_proxy.policy import Policy
 from socket_proxy.schema import RequestDenied, require
 from socket_proxy.settings import Settings
@@ -48,6 +49,10 @@ class SocketProxy:
         self.settings = settings
         self.engine = Engine(settings)
         self.policy = Policy(settings, self.engine)
+        self.clients = {
+            settings.client: self.policy,
+            settings.operator: Policy(settings, self.engine, image_operations()),
+        }
         self._connections = 0
 
     async def serve(self, path: Path) -> None:
@@ -121,21 +126,20 @@ class SocketProxy:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            self._require_client(writer)
+            policy = self._policy_of(writer)
             async with asyncio.timeout(REQUEST_SECONDS):
-                request = await read_request(reader)
+                request = await read_request(reader, policy.takes_upload)
         except RequestDenied as denied:
             await self._deny(writer, f"{denied}", "")
-            with suppress(TimeoutError):
-                # A client that still sends would miss the answer if this closed the connection.
-                if writer.can_write_eof():
-                    writer.write_eof()
-                async with asyncio.timeout(LINGER_SECONDS):
-                    while await reader.read(CHUNK_BYTES):
-                        pass
+            await _linger(reader, writer)
             return
         async with asyncio.timeout(ANSWER_SECONDS):
-            answering = asyncio.create_task(self._answer(request, writer))
+            if request.upload:
+                # The body ends early if the client hangs up.
+                await self._answer(policy, request, writer)
+                await _linger(reader, writer)
+                return
+            answering = asyncio.create_task(self._answer(policy, request, writer))
             hang_up = asyncio.create_task(_hung_up(reader, writer))
             try:
                 await asyncio.wait({answering, hang_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -147,18 +151,21 @@ class SocketProxy:
                 hang_up.cancel()
                 await asyncio.gather(answering, hang_up, return_exceptions=True)
 
-    def _require_client(self, writer: asyncio.StreamWriter) -> None:
-        """Deny clients other than the portal, such as another engine with its certificate."""
-        if certificate := writer.get_extra_info("peercert"):
-            name = common_name(certificate)
-            require(
-                name == self.settings.client,
-                f"the client's certificate is for “{name}”, not for “{self.settings.client}”",
-            )
+    def _policy_of(self, writer: asyncio.StreamWriter) -> Policy:
+        """Return what a client may do. Deny others, such as an engine with its certificate."""
+        certificate = writer.get_extra_info("peercert")
+        if not certificate:
+            return self.policy
+        name = common_name(certificate)
+        require(
+            name in self.clients,
+            f"the client's certificate is for “{name}”, not for “{self.settings.client}”",
+        )
+        return self.clients[name]
 
-    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, policy: Policy, request: Request, writer: asyncio.StreamWriter) -> None:
         try:
-            decision = await self.policy.decide(request)
+            decision = await policy.decide(request)
         except RequestDenied as denied:
             await self._deny(writer, f"{denied}", f"{request.method} {request.path}")
         except EngineFailure as failure:
@@ -197,6 +204,16 @@ class SocketProxy:
     async def _send(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         writer.write(encode_answer(answer, self.settings.api_version))
         await writer.drain()
+
+
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read on for a moment: a client that still sends would otherwise miss the answer."""
+    with suppress(TimeoutError):
+        if writer.can_write_eof():
+            writer.write_eof()
+        async with asyncio.timeout(LINGER_SECONDS):
+            while await reader.read(CHUNK_BYTES):
+                pass
 
 
 async def _encrypted(

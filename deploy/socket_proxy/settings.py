@@ -49,6 +49,11 @@ class Settings:
     client: str = "sandbox-portal"
     """Common name of the client's certificate, for connections over TLS."""
 
+    @property
+    def operator(self) -> str:
+        """Common name of the certificate of operators' commands."""
+        return f"{self.client}-operator"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Return the settings. Raises InvalidSetting."""

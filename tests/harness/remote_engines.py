@@ -19,7 +19,7 @@ import pytest
 from docker import APIClient
 from docker.errors import DockerException
 
-from sandboxes.preparation.engine_certificates import PORTAL, Authority
+from sandboxes.preparation.engine_certificates import OPERATOR, PORTAL, Authority
 from sandboxes.runtime import EngineConnection
 from tests.chaos.daemon import unmount
 from tests.helpers.wait import wait_for
@@ -50,6 +50,11 @@ class RemoteEngine:
     @property
     def socket(self) -> str:
         return f"unix://{self.root / 'docker.sock'}"
+
+    @property
+    def authority(self) -> Path:
+        """The directory of the CA, with the operator's certificate."""
+        return self.certificates.parent / "ca"
 
     @property
     def connection(self) -> EngineConnection:
@@ -140,6 +145,7 @@ def running_engines(image: str, count: int = 3) -> Iterator[list[RemoteEngine]]:
         authority = Authority.open(root / "ca", "only for these tests")
         certificates = root / "certificates"
         authority.issue_for_client(certificates, PORTAL)
+        authority.issue_for_client(root / "ca" / "operator", OPERATOR)
         engines = []
         for number, address in enumerate(addresses, 1):
             name = f"{own}n{number}"

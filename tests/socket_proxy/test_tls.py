@@ -17,7 +17,7 @@ import pytest
 from socket_proxy.tls import common_name
 
 from sandboxes.preparation import engine_certificates
-from sandboxes.preparation.engine_certificates import PORTAL, Authority
+from sandboxes.preparation.engine_certificates import OPERATOR, PORTAL, Authority
 from tests.harness.ports import reserve_port
 from tests.helpers.wait import wait_for
 from tests.socket_proxy.harness import PROGRAM, running_program
@@ -41,12 +41,18 @@ class Listener:
             context.load_cert_chain(own / "cert.pem", own / "key.pem")
         return context
 
-    def ask(self, context: ssl.SSLContext) -> tuple[int, str]:
+    def ask(
+        self,
+        context: ssl.SSLContext,
+        method: str = "GET",
+        path: str = "/containers/x/attach",
+        body: bytes | None = None,
+    ) -> tuple[int, str]:
         connection = http.client.HTTPSConnection(
             "127.0.0.1", self.port, timeout=10, context=context
         )
         try:
-            connection.request("GET", "/containers/x/attach")
+            connection.request(method, path, body)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())["message"]
         finally:
@@ -68,7 +74,8 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
     authority.issue_for_client(folder / "portal", PORTAL)
     log, port = folder / "log", reserve_port()
     command = [sys.executable, PROGRAM, "--tls", f"127.0.0.1:{port}", "--certificates"]
-    with running_program([*command, folder / "engine"], log, {"SANDBOX_INSTANCE": "one"}):
+    environment = {"SANDBOX_INSTANCE": "one", "ENGINE_SOCKET": str(folder / "nowhere")}
+    with running_program([*command, folder / "engine"], log, environment):
         found = Listener(port, folder, log, authority)
         wait_for(found.listens, "the proxy listens")
         yield found
@@ -111,6 +118,21 @@ def test_another_client_of_the_authority_is_told_whose_certificate_is_due(
     status, message = listener.ask(listener.context("backup"))
     assert status == 403
     assert "the client's certificate is for “backup”, not for “sandbox-portal”" in message
+
+
+def test_only_an_operators_command_loads_images_and_it_does_nothing_else(
+    listener: Listener,
+) -> None:
+    listener.authority.issue_for_client(listener.folder / "operator", OPERATOR)
+    portal, operator = listener.context(), listener.context("operator")
+    load = ("POST", "/images/load?quiet=0", b"x" * 100_000)
+    # There is no engine that could answer what is allowed.
+    assert listener.ask(operator, *load)[0] == 502
+    assert listener.ask(portal, *load)[0] == 403
+    assert listener.ask(operator, "GET", "/networks")[0] == 403
+    assert listener.ask(portal, "GET", "/networks")[0] == 502
+    for denied in ("/images/load?fromSrc=x", "/images/create?fromImage=x", "/images/x/push"):
+        assert listener.ask(operator, "POST", denied)[0] == 403
 
 
 def test_a_renewed_certificate_needs_no_restart(listener: Listener) -> None:

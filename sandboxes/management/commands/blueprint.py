@@ -20,7 +20,7 @@ from sandboxes.models import BlueprintVersion, Pool, Sandbox
 from sandboxes.models.blueprint_version import SHORT_LENGTH
 from sandboxes.operators import audit
 from sandboxes.operators.audit import MAX_REASON_LENGTH, CommandActor
-from sandboxes.preparation import versions
+from sandboxes.preparation import distribution, versions
 from sandboxes.runtime import EngineUnreachable, RuntimeFailure
 from sandboxes.worker.version_images import record_missing_images
 
@@ -45,6 +45,9 @@ class Command(BaseCommand):
         prepare.add_argument("--force", action="store_true", help="also build up-to-date images")
         prepare.add_argument(
             "--pull", action="store_true", help="look for newer images in the registries"
+        )
+        prepare.add_argument(
+            "--engines", action="store_true", help="then bring the images to all engines"
         )
         prepare.set_defaults(run=Command._prepare)
 
@@ -94,6 +97,21 @@ class Command(BaseCommand):
             self._withdraw_removed(found.valid)
         elif failed:
             raise CommandError(f"Not prepared: {', '.join(failed)}.")
+        if options["engines"]:
+            self._distribute(wanted)
+
+    def _distribute(self, names: Collection[str]) -> None:
+        """Bring the images to the other engines; an engine without them gets no launches."""
+        try:
+            failures = distribution.distribute(names, self._print)
+        except RuntimeFailure as error:
+            raise CommandError(str(error)) from error
+        for name, failure in failures.items():
+            self._warn(
+                f"{name} didn't get the images, and gets no launch that needs them: {failure}"
+            )
+        if failures:
+            raise CommandError(f"Without images: {', '.join(failures)}.")
 
     def _prepare_one(self, found: folders.Folders, name: str, options: dict[str, Any]) -> bool:
         """Prepare one blueprint; return whether that succeeded. Other blueprints go on."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+import docker
 import pytest
 
-from sandboxes.runtime import EngineUnreachable, SandboxFacts, call_engines
+from sandboxes.lib import clock
+from sandboxes.models import BlueprintVersion, Engine
+from sandboxes.preparation import distribution
+from sandboxes.runtime import EngineRefused, EngineUnreachable, SandboxFacts, call_engines
 from sandboxes.runtime.docker import DockerRuntime
-from sandboxes.runtime.docker.client import IsolatedClient
+from sandboxes.runtime.docker.client import EngineClient, IsolatedClient
 from tests.harness.certificate import write_certificate
 from tests.harness.remote_engines import INSTANCE, RemoteEngine
 from tests.harness.runtimes import SUBNETS, TIME_LIMIT, fetch_page, ignore_step, new_spec
@@ -108,6 +114,48 @@ def test_idle_detection_is_exact_with_a_constant_number_of_calls(
     assert found.resources.disk_free_mb
     for spec in specs:
         runtime.destroy(spec.id)
+
+
+@pytest.mark.django_db
+def test_images_reach_all_engines_with_the_same_ids(
+    remote_engines: list[RemoteEngine], tiny_image: str, settings
+) -> None:
+    settings.SANDBOX_RUNTIME = "docker"
+    settings.SANDBOX_INSTANCE, settings.SANDBOX_ENGINE_CA = INSTANCE, remote_engines[0].authority
+    name, client = f"sandboxportal-tests/news:{secrets.token_hex(4)}", docker.APIClient()
+    file = io.BytesIO(f"FROM {tiny_image}\nLABEL news={name}\n".encode())
+    list(client.build(fileobj=file, tag=name, rm=True, decode=True))
+    image = client.inspect_image(name)["Id"]
+    try:
+        BlueprintVersion.objects.create(
+            name="news",
+            digest="n" * 32,
+            document={},
+            images={name: image},
+            prepared_at=clock.now(),
+            activated_at=clock.now(),
+            is_active=True,
+        )
+        for one in remote_engines:
+            values = {"publish_address": one.address, "images": {}}
+            Engine.objects.create(name=one.name, address=one.connection.address, **values)
+        lines: list[str] = []
+        assert distribution.distribute(["news"], lines.append) == {}
+        for one in remote_engines:
+            assert runtime_of(one).images([name]) == {name: image}
+            assert Engine.objects.get(name=one.name).holds([image])
+            assert any(line.startswith(f"{one.name}: ") and "MB" in line for line in lines)
+
+        lines.clear()
+        assert distribution.distribute(["news"], lines.append) == {}
+        assert [line.partition(": ")[2] for line in lines] == ["has all images."] * 3
+    finally:
+        client.remove_image(name)
+    # The portal's processes can't bring such images to an engine, only an operator's command can.
+    where = remote_engines[0].connection
+    portal = EngineClient(where.address, 5, where.certificates)
+    with pytest.raises(EngineRefused, match="Denied by"), portal.calling("load") as api:
+        list(api.load_image(b"x" * 1024))
 
 
 def test_a_certificate_of_another_authority_is_rejected(
