@@ -45,6 +45,7 @@ GENERATED = (
     "events",
     "webhook_endpoints",
     "webhook_deliveries",
+    "requests",
 )
 
 

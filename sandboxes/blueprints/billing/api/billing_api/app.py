@@ -21,8 +21,8 @@ from .cycle import clock
 from .database import Cursor, Database, DatabaseUnavailable
 from .database_errors import UNAVAILABLE, to_problem
 from .idempotency import Outcome
-from .request_log import log_request, request_id
-from .resources import OPERATIONS
+from .request_log import RequestLog, entry, is_logged, log_request, request_id
+from .resources import OPERATIONS, requests
 from .resources.faults import FaultInjector, Injected
 from .settings import Settings
 from .web import (
@@ -44,6 +44,9 @@ COMMON_HEADERS = [
 
 PATH = re.compile(r"(?P<list>/v1/[a-z_]+)(?:/(?P<id>[a-z0-9_]+)(?P<action>/[a-z-]+)?)?")
 
+BODY = "billing.body"
+"""Where the environment of a request has its body, once it was read."""
+
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
@@ -58,12 +61,17 @@ class Application:
     """The API for one database and one API key; calls ``after_write`` after each change."""
 
     def __init__(
-        self, settings: Settings, database: Database, after_write: Callable[[], None]
+        self,
+        settings: Settings,
+        database: Database,
+        request_log: RequestLog,
+        after_write: Callable[[], None],
     ) -> None:
         self._key = settings.api_key.encode()
         self._portal_key = settings.portal_key.encode()
         self._scenario = settings.scenario
         self._database = database
+        self._request_log = request_log
         self._after_write = after_write
         self._changes = Changes()
         self._faults = FaultInjector()
@@ -86,8 +94,19 @@ class Application:
             detail = f"Internal server error; see the logs of the sandbox at {identifier}."
             response = Problem(500, detail).response()
         response.headers = [*response.headers, ("Request-Id", identifier)]
-        log_request(environ, response.status, identifier, started)
+        self._log(environ, response, identifier, started)
         return _send(environ, start_response, response)
+
+    def _log(self, environ: Environ, response: Response, identifier: str, started: float) -> None:
+        log_request(environ, response.status, identifier, started)
+        path = environ.get("PATH_INFO", "")
+        if is_logged(environ, response.status) and not path.startswith(requests.PATH):
+            sent = environ.get(BODY, b"")
+            # Pages of the documentation are of no interest.
+            answer = response.body if path.startswith("/v1/") else b""
+            self._request_log.add(
+                entry(environ, response.status, identifier, started, sent, answer)
+            )
 
     def _respond(self, environ: Environ) -> Response:
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "/"
@@ -113,6 +132,8 @@ class Application:
         body = None if read_only else parsing.parse_body(operation, _read_body(environ))
         key = "" if read_only else idempotency.parse_key(environ.get("HTTP_IDEMPOTENCY_KEY"))
         route = f"{operation.method} {environ['PATH_INFO']}"
+        if operation in requests.OPERATIONS:
+            self._request_log.flush()
 
         def run(cursor: Cursor, *, with_faults: bool = True, may_wait: bool = False) -> Outcome:
             if with_faults and not environ.get("HTTP_SANDBOX_PORTAL"):
@@ -222,6 +243,7 @@ def _read_body(environ: Environ) -> bytes:
     body: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
         raise Problem(413, f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.")
+    environ[BODY] = body
     return body
 
 

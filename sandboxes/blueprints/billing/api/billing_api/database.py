@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import psycopg2
 from psycopg2 import extensions
+from psycopg2.sql import SQL, Identifier
 
 __all__ = ["Cursor", "Database", "DatabaseUnavailable"]
 
@@ -67,6 +68,16 @@ class Database:
                 # A connection that broke while idle says nothing about new connections.
                 if not idle:
                     _pause(deadline, error)
+
+    def vacuum(self, table: str) -> None:
+        """Free the space of deleted rows. Raises psycopg2.Error."""
+        connection = self._take_idle() or self._connect()
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(SQL("VACUUM {}").format(Identifier(table)))
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -22,6 +22,7 @@ from .resources.models import (
     SUBSCRIBERS,
     SUBSCRIPTIONS,
 )
+from .resources.requests import REQUESTS
 from .resources.test_clock import SandboxClock
 from .resources.webhooks import WEBHOOK_DELIVERIES, WEBHOOK_ENDPOINTS
 from .web import Operation, ProblemDetails
@@ -70,6 +71,7 @@ TABLES = (
     WEBHOOK_ENDPOINTS,
     WEBHOOK_DELIVERIES,
     FAULTS,
+    REQUESTS,
 )
 TAGS = {table.name: getdoc(table.model) for table in TABLES} | {"test_clock": getdoc(SandboxClock)}
 
@@ -122,6 +124,7 @@ EXAMPLE_IDS = {
     "getWebhookDelivery": "whd_001",
     "getFault": "flt_001",
     "deleteFault": "flt_002",
+    "getRequest": "log_000000001",
 }
 """Seeded rows whose status allows the operation, whichever examples were sent before."""
 

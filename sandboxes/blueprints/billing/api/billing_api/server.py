@@ -15,7 +15,7 @@ from waitress.task import ErrorTask
 from .app import COMMON_HEADERS, Application
 from .cycle.timekeeper import Timekeeper
 from .database import Database
-from .request_log import log_request, request_id
+from .request_log import RequestLog, log_request, request_id
 from .settings import Settings
 from .web import Problem, status_line
 
@@ -60,7 +60,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     database = Database(settings.database_url)
     HTTPChannel.error_task_class = ProblemTask
     timekeeper = Timekeeper(database)
-    application = Application(settings, database, timekeeper.wake)
+    requests = RequestLog(database)
+    application = Application(settings, database, requests, timekeeper.wake)
 
     def stop(*_: object) -> None:
         # The server waits for its threads when it ends.
@@ -80,8 +81,10 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     )
     print(f"Listening on {settings.host}:{settings.port}", flush=True)
     timekeeper.start()
+    requests.start()
     try:
         server.run()
     finally:
         timekeeper.stop()
+        requests.stop()
         database.close()

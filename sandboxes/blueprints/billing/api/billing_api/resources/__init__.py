@@ -11,6 +11,7 @@ from . import (
     payments,
     plans,
     refunds,
+    requests,
     subscribers,
     subscriptions,
     test_clock,
@@ -31,5 +32,6 @@ OPERATIONS: list[Operation] = [
     *events.OPERATIONS,
     *webhooks.OPERATIONS,
     *faults.OPERATIONS,
+    *requests.OPERATIONS,
 ]
 faults.KNOWN_PATHS.update(operation.path for operation in OPERATIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -79,12 +80,18 @@ class PageQuery(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Table(Generic[Row]):
-    """A table whose columns are the fields of ``model``, in the same order."""
+    """A table whose columns are the fields of ``model``, in the same order.
 
-    def __init__(self, name: str, noun: str, model: type[Row]) -> None:
+    ``conditions`` are those of filters which don't compare their column for equality.
+    """
+
+    def __init__(
+        self, name: str, noun: str, model: type[Row], conditions: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.noun = noun
         self.model = model
+        self._conditions = conditions or {}
         self._table = Identifier(name)
         self._columns = _comma_separated(map(Identifier, model.__struct_fields__))
         self._select = SQL("SELECT {} FROM {}").format(self._columns, self._table)
@@ -123,7 +130,7 @@ class Table(Generic[Row]):
 
     def page(self, cursor: Cursor, query: PageQuery) -> Page[Row]:
         """Return a page of the rows that match the filters, newest first."""
-        conditions, values = _filter_conditions(query)
+        conditions, values = _filter_conditions(query, self._conditions)
         count = SQL("SELECT count(*) FROM {}").format(self._table)
         cursor.execute(count + _where_clause(conditions), values)
         (total,) = cursor.fetchone() or (0,)
@@ -188,18 +195,25 @@ def _comma_separated(parts: Any) -> Composable:
     return SQL(", ").join(parts)
 
 
-def _filter_conditions(query: PageQuery) -> tuple[list[Composable], list[object]]:
+def _filter_conditions(
+    query: PageQuery, special: Mapping[str, str]
+) -> tuple[list[Composable], list[object]]:
     """Return conditions and values for the filters that a resource adds to PageQuery.
 
     ``created_after`` and ``due_before`` compare ``created_at`` and ``due_at``. All other
-    fields must equal their columns; email addresses are compared ignoring case.
+    fields must equal their columns, unless there is a ``special`` condition; email addresses
+    are compared ignoring case, and metadata must have the given values.
     """
     filters = {
         name: value
         for name, value in structs.asdict(query).items()
         if value is not UNSET and name not in PageQuery.__struct_fields__
     }
-    return [_condition(name) for name in filters], [*filters.values()]
+    conditions = [
+        SQL(special[name]) if name in special else _condition(name)  # type: ignore[arg-type]
+        for name in filters
+    ]
+    return conditions, [*map(_adapt, filters.values())]
 
 
 def _condition(name: str) -> Composable:
@@ -208,6 +222,8 @@ def _condition(name: str) -> Composable:
         return SQL("{} > %s").format(Identifier(f"{column}_at"))
     if relation == "before":
         return SQL("{} < %s").format(Identifier(f"{column}_at"))
+    if name == "metadata":
+        return SQL("metadata @> %s")
     if name == "email":
         return SQL("lower(email) = lower(%s)")
     return SQL("{} = %s").format(Identifier(name))
