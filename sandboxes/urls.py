@@ -13,7 +13,6 @@ from sandboxes.views import (
     email_links,
     gateway,
     history,
-    inbox,
     logs,
     preferences,
     sandbox,
@@ -25,6 +24,8 @@ from sandboxes.views import (
 from sandboxes.views.dashboard import views as dashboard
 from sandboxes.views.explorer import views as explorer
 from sandboxes.views.save_points import views as save_points
+from sandboxes.views.inbox import events as inbox
+from sandboxes.views.inbox import requests
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -54,6 +55,12 @@ urlpatterns = [
     path("sandboxes/<str:public_id>/api/", explorer.explorer, name="explorer"),
     path("sandboxes/<str:public_id>/api/reference/", explorer.reference, name="api-reference"),
     path("sandboxes/<str:public_id>/api/send/", explorer.send, name="explorer-send"),
+    path("sandboxes/<str:public_id>/requests/", requests.show, name="requests"),
+    path(
+        "sandboxes/<str:public_id>/requests/<str:log_id>/repeat/",
+        requests.repeat,
+        name="repeat-request",
+    ),
     path("sandboxes/<str:public_id>/inbox/", inbox.show, name="inbox"),
     path("sandboxes/<str:public_id>/inbox/events/", inbox.events, name="inbox-events"),
     path("sandboxes/<str:public_id>/inbox/create/", inbox.create, name="create-event"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from sandboxes.api import explorer, launch, limits, observability, problems, save_points
+from sandboxes.api import launch, limits, observability, problems, request_log, save_points
 from sandboxes.api.auth import READ
 from sandboxes.api.openapi import PortalAPI, ReferencePage
 from sandboxes.api.webhooks import endpoints, inbox
@@ -47,7 +47,7 @@ problems.register_handlers(api)
 for router in (
     launch.router,
     observability.router,
-    explorer.router,
+    request_log.router,
     save_points.router,
     inbox.router,
     limits.router,

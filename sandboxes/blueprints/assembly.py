@@ -17,6 +17,7 @@ from sandboxes.blueprints.blueprint import (
     EventSource,
     FirstCall,
     Preparation,
+    RequestLog,
     Reset,
     Secret,
     default_endpoint,
@@ -135,6 +136,7 @@ def assemble(
         ready=tuple(_ready_checks(plan, endpoints)),
         reset=_reset(section.reset),
         requests=_line_count(section.requests),
+        request_log=_request_log(section.requests),
         events=_events(section.events),
         clock=ClockControl(**section.clock.model_dump()) if section.clock else None,
         first_call=_first_call(section, endpoints),
@@ -469,6 +471,10 @@ def _events(events: Events | None) -> EventSource | None:
 
 def _line_count(requests: Requests | None) -> LineCount | None:
     return LineCount(requests.service, requests.line) if requests else None
+
+
+def _request_log(requests: Requests | None) -> RequestLog | None:
+    return RequestLog(**requests.log.model_dump()) if requests and requests.log else None
 
 
 def _reset(reset: sandbox_section.Reset | None) -> Reset | None:

@@ -138,6 +138,15 @@ class EventSource:
 
 
 @dataclass(frozen=True)
+class RequestLog:
+    """Where a sandbox lists requests to its API; `secret` names the one that is sent."""
+
+    endpoint: str
+    secret: str
+    path: str
+
+
+@dataclass(frozen=True)
 class ClockControl:
     """Where the clock of a sandbox can be read and moved."""
 
@@ -203,6 +212,7 @@ class Blueprint:
     """Labels of the engines that get its sandboxes."""
     events: EventSource | None = None
     clock: ClockControl | None = None
+    request_log: RequestLog | None = None
 
     @property
     def is_prepared(self) -> bool:

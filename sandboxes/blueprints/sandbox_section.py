@@ -208,6 +208,17 @@ class Rekey(StrictModel):
     """The command in trial mode ([below](#process-without-an-engine))."""
 
 
+class RequestLog(StrictModel):
+    """Where an API lists the requests that it got, for the portal to show and to repeat."""
+
+    endpoint: str
+    """The API that has the list."""
+    secret: str
+    """The secret that the portal sends as a bearer token."""
+    path: UrlPath
+    """Path of the list."""
+
+
 class Requests(StrictModel):
     """Lines of a service's log that record a request: those that begin with this expression."""
 
@@ -215,6 +226,8 @@ class Requests(StrictModel):
     """The service whose log is read."""
     line: RegularExpression
     """Regular expression that matches the beginning of such a line."""
+    log: RequestLog | None = None
+    """Where the portal reads the requests themselves ([below](#requests-events-and-clock))."""
 
 
 class Events(StrictModel):
@@ -344,9 +357,10 @@ class SandboxSection(StrictModel):
     """For an API that logs one line per request: the lines that the portal counts. Without it, the
     portal shows traffic in bytes."""
     events: Events | None = None
-    """How the sandbox offers events, which the portal delivers ([below](#events-and-clock))."""
+    """How the sandbox offers events, which the portal delivers
+    ([below](#requests-events-and-clock))."""
     clock: Clock | None = None
-    """The clock of the sandbox ([below](#events-and-clock))."""
+    """The clock of the sandbox ([below](#requests-events-and-clock))."""
     first_call: FirstCall | None = Field(
         default=None, validation_alias=AliasChoices("first_call", "example")
     )

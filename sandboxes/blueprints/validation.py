@@ -284,6 +284,9 @@ def _check_references(parsed: SectionContext) -> Iterator[Violation]:
         yield from _check_running_service(f"x-sandbox.rekey.{name}", name, parsed)
     if requests := parsed.sandbox.requests:
         yield from _check_service("x-sandbox.requests.service", requests.service, parsed)
+        if log := requests.log:
+            yield from _check_web_endpoint("x-sandbox.requests.log.endpoint", log.endpoint, parsed)
+            yield from _check_secret("x-sandbox.requests.log.secret", log.secret, parsed)
     yield from _check_events(parsed)
     if clock := parsed.sandbox.clock:
         yield from _check_web_endpoint("x-sandbox.clock.endpoint", clock.endpoint, parsed)
@@ -297,10 +300,7 @@ def _check_events(parsed: SectionContext) -> Iterator[Violation]:
     if not (events := parsed.sandbox.events):
         return
     yield from _check_web_endpoint("x-sandbox.events.endpoint", events.endpoint, parsed)
-    if events.secret not in parsed.sandbox.secrets:
-        known = listed(parsed.sandbox.secrets)
-        message = f"Unknown secret {shortened(events.secret)}."
-        yield "x-sandbox.events.secret", message, f"Name one of the secrets: {known}."
+    yield from _check_secret("x-sandbox.events.secret", events.secret, parsed)
     for match in PLACEHOLDER.finditer(events.list):
         if match[1] not in EVENT_PLACEHOLDERS:
             message = f"Unknown placeholder {match[0]}."
@@ -308,6 +308,12 @@ def _check_events(parsed: SectionContext) -> Iterator[Violation]:
     if "{cursor}" not in events.list:
         message = "The path doesn't say after which event the list begins."
         yield "x-sandbox.events.list", message, "Add {cursor}, for example ?after={cursor}."
+
+
+def _check_secret(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:
+    if name not in parsed.sandbox.secrets:
+        known = listed(parsed.sandbox.secrets)
+        yield key, f"Unknown secret {shortened(name)}.", f"Name one of the secrets: {known}."
 
 
 def _check_web_endpoint(key: str, name: str, parsed: SectionContext) -> Iterator[Violation]:

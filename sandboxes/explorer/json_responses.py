@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sandboxes.lib import untrusted_json
@@ -28,3 +29,12 @@ def refusal(answer: dict[str, Any], names: Sequence[str]) -> ValidationFailed:
     name, detail = first.get("field"), first.get("message") or answer.get("detail")
     text = str(detail or "The sandbox refuses this value.")[:MAX_DETAIL_LENGTH]
     return ValidationFailed(str(name) if name in names else names[0], text)
+
+
+def aware_time(text: Any) -> datetime | None:
+    """Return the time with its zone that a text has, or None."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from sandboxes import blueprints
 from sandboxes.explorer.client import TIMEOUT_SECONDS, ApiRequest, ApiResponse, send
-from sandboxes.explorer.json_responses import json_object, refusal
+from sandboxes.explorer.json_responses import aware_time, json_object, refusal
 from sandboxes.lib.exceptions import StateConflict, Unavailable
 from sandboxes.models import Sandbox
 
@@ -82,7 +82,7 @@ def _parse(response: ApiResponse) -> SandboxClock:
     if not response.succeeded:
         raise Unavailable(f"The sandbox answered {response.status} for its clock.")
     answer = json_object(response.body)
-    now, steps = _time(answer.get("now")), answer.get("next")
+    now, steps = aware_time(answer.get("now")), answer.get("next")
     if now is None:
         raise Unavailable("The sandbox's clock is invalid.")
     found = [_step(item) for item in steps[:MAX_STEPS]] if isinstance(steps, list) else []
@@ -90,16 +90,8 @@ def _parse(response: ApiResponse) -> SandboxClock:
 
 
 def _step(item: Any) -> Step | None:
-    at = _time(item.get("at")) if isinstance(item, dict) else None
+    at = aware_time(item.get("at")) if isinstance(item, dict) else None
     if at is None:
         return None
     action, about = str(item.get("action", "")), str(item.get("object_id", ""))
     return Step(at, action[:MAX_TEXT_LENGTH], about[:MAX_TEXT_LENGTH])
-
-
-def _time(text: Any) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return found if found and found.tzinfo else None

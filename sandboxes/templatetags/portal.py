@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from django.utils.safestring import SafeString
 from sandboxes import runtime
 from sandboxes.blueprints import host_label
 from sandboxes.lib import clock
+from sandboxes.lib.untrusted_json import dumps_pretty, loads
 from sandboxes.models import Sandbox, WebhookDelivery
 from sandboxes.representations import display, labels
 from sandboxes.views.forms import new_key
@@ -194,7 +194,11 @@ def message_body(delivery: WebhookDelivery) -> str:
 
 @register.filter
 def pretty_json(text: str) -> str:
-    return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    """Return JSON with indentation; other text, such as JSON that was cut, as it is."""
+    try:
+        return dumps_pretty(loads(text.encode(errors="replace")))
+    except ValueError:
+        return text
 
 
 @register.filter

@@ -13,6 +13,7 @@ from typing import Any
 from sandboxes import actions, blueprints
 from sandboxes.core.fleet import Fleet
 from sandboxes.core.launch_eta import EtaCalculator, LaunchEta
+from sandboxes.explorer.request_log import has_request_log
 from sandboxes.gateway import names
 from sandboxes.lib import clock
 from sandboxes.models import LAUNCHING_STATES, Sandbox, State
@@ -101,6 +102,11 @@ class Card:
         """Whether the sandbox offers events."""
         blueprint = blueprints.find_for_sandbox(self.sandbox)
         return bool(blueprint and blueprint.events)
+
+    @property
+    def has_request_log(self) -> bool:
+        """Whether the sandbox lists the requests to its API."""
+        return has_request_log(self.sandbox)
 
     @cached_property
     def hard_disk_limit(self) -> bool | None:

@@ -113,8 +113,8 @@ def test_the_document_has_every_operation_with_its_responses() -> None:
         "list_blueprints", "list_webhooks", "create_webhook", "get_webhook", "change_webhook",
         "delete_webhook", "rotate_webhook_secret", "test_webhook", "list_deliveries", "redeliver",
         "list_inbox", "create_inbox_event", "replay_inbox_event", "list_event_endpoints",
-        "change_event_endpoint", "get_clock", "change_clock",
-        "list_operations", "send_request", "record_agent_call",
+        "change_event_endpoint", "get_clock", "change_clock", "list_requests", "get_request",
+        "repeat_request", "list_operations", "send_request", "record_agent_call",
         "save_sandbox", "list_save_points", "list_save_points_of_sandbox", "get_save_point",
         "rename_save_point", "delete_save_point", "restore_save_point",
     }  # fmt: skip

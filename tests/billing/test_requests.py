@@ -63,7 +63,7 @@ SECRET = "whsec_" + "c2VjcmV0/+" * 4 + "=="
         ("/v1/webhook_endpoints", {"json": {"url": "https://a.example", "secret": "my c2Vj"}}),
         (f"/v1/plans?key={API_KEY}", {}),
         (f"/v1/{API_KEY}", {}),
-        ("/v1/plans", {"json": {"password": "x\\\"c2Vj", "text": "S" + "A2" * 27 + "Q"}}),
+        ("/v1/plans", {"json": {"password": 'x\\"c2Vj', "text": "S" + "A2" * 27 + "Q"}}),
     ],
 )
 def test_no_secret_is_logged(

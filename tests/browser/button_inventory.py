@@ -59,7 +59,7 @@ PLACEHOLDERS = [
     (r"\bplan_\d+\b", "ROW"),
     # Operators have the same menu as users.
     (r"olga@example", "alice@example"),
-    (r"^(Copy|Last log lines|invoice\.paid) .+", r"\1 …"),
+    (r"^(Copy|Last log lines|invoice\.paid|\d{3} [A-Z]+) .+", r"\1 …"),
 ]
 """Patterns for the variable parts of labels, and their placeholders in the list."""
 PLACEHOLDER_PATTERNS = {
@@ -436,6 +436,25 @@ BUTTONS = [
         )
     ),
     Button("button Save whe_001", "inbox", expect_text("Changes saved.")),
+    # The request log
+    Button("link Requests", "sandbox", expect_path(r"/sandboxes/sbx_\w+/requests/$")),
+    *(
+        Button(f"summary {label} …", "requests", expect_text(request_id))
+        for label, request_id in (
+            ("201 POST", "req_1"),
+            ("404 GET", "req_2"),
+            ("422 POST", "req_3"),
+        )
+    ),
+    Button("button Filter", "requests", expect_path(r"/requests/\?method=&status=&path=&text=$")),
+    Button("link Refresh", "requests", expect_text("/v1/plans/plan_x")),
+    Button("button Send again log_000000001", "requests-sent", expect_text("201 Created")),
+    Button(
+        "button Send again log_000000002",
+        "requests",
+        expect_text("404 Not Found"),
+        click_text("/v1/plans/plan_x"),
+    ),
     # Webhooks, preferences and banners
     Button(
         "button Create webhook",

@@ -91,6 +91,12 @@ def open_event(page: Page) -> None:
     page.get_by_text("webhook-signature").wait_for()
 
 
+def repeat_request(page: Page) -> None:
+    page.locator("summary", has_text="POST").last.click()
+    page.get_by_role("button", name="Send again log_000000001").click()
+    page.get_by_text("201 Created").wait_for()
+
+
 def create_webhook(page: Page) -> None:
     page.get_by_label("Endpoint URL").fill("https://hooks.example.com/portal")
     page.get_by_label("Name").fill("ci-pipeline")
@@ -247,6 +253,9 @@ PORTAL = [
     PageState("inbox", SANDBOX + "inbox/", scenarios.with_inbox),
     PageState("inbox-event", SANDBOX + "inbox/", scenarios.with_inbox, open_event),
     PageState("inbox-empty", SANDBOX + "inbox/", scenarios.running),
+    PageState("requests", SANDBOX + "requests/", scenarios.with_inbox),
+    PageState("requests-sent", SANDBOX + "requests/", scenarios.with_inbox, repeat_request),
+    PageState("requests-unreachable", SANDBOX + "requests/", scenarios.running),
     PageState("reset", SANDBOX, scenarios.running, ask_to_reset),
     PageState("undo", scenario=scenarios.running, interact=destroy),
     PageState("confirm", SANDBOX + "destroy/", scenarios.running),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from sandboxes.models import EventEndpoint, EventFeed, Sandbox, SandboxEvent
 from sandboxes.webhooks.inbox import feeds
@@ -47,3 +48,26 @@ def offer_events(api: SandboxApi) -> None:
     api.replies["/v1/test_clock"] = Reply(200, json.dumps(CLOCK).encode())
     api.replies["/v1/events"] = Reply(201, b'{"id": "evt_000000009"}')
     api.replies["/v1/webhook_deliveries"] = Reply(201)
+    api.things["requests"] = [
+        logged_request(3, "POST", "/v1/plans", 422, body='{"name": ""}', replayable=False),
+        logged_request(2, "GET", "/v1/plans/plan_x", 404),
+        logged_request(1, "POST", "/v1/plans", 201, body='{"name": "Team"}'),
+    ]
+
+
+def logged_request(
+    number: int, method: str, path: str, status: int, body: str = "", *, replayable: bool = True
+) -> dict[str, Any]:
+    """Return an entry of the request log of an API."""
+    return {
+        "id": f"log_{number:09}",
+        "created_at": f"2026-11-29T12:00:0{number}Z",
+        "method": method,
+        "path": path,
+        "status": status,
+        "duration_ms": 2.4,
+        "request_id": f"req_{number}",
+        "request_body": body,
+        "response_body": f'{{"status": {status}, "cut": "her',
+        "replayable": replayable,
+    }

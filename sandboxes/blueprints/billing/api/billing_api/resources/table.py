@@ -209,10 +209,7 @@ def _filter_conditions(
         for name, value in structs.asdict(query).items()
         if value is not UNSET and name not in PageQuery.__struct_fields__
     }
-    conditions = [
-        SQL(special[name]) if name in special else _condition(name)  # type: ignore[arg-type]
-        for name in filters
-    ]
+    conditions = [SQL(special[name]) if name in special else _condition(name) for name in filters]
     return conditions, [*map(_adapt, filters.values())]
 
 
