@@ -11,6 +11,12 @@ from sandboxes.actions.credentials import (
     with_credentials_read,
     with_preview,
 )
+from sandboxes.actions.inbox import (
+    change_clock,
+    create_event,
+    replay_event,
+    set_misbehavior,
+)
 from sandboxes.actions.launch import (
     MAX_IDEMPOTENCY_KEY_LENGTH,
     LaunchRequest,
@@ -36,7 +42,9 @@ __all__ = [
     "MAX_IDEMPOTENCY_KEY_LENGTH",
     "LaunchRequest",
     "can_preview_credentials",
+    "change_clock",
     "change_metadata",
+    "create_event",
     "destroy",
     "extend",
     "launch_blocker",
@@ -49,8 +57,10 @@ __all__ = [
     "record_heartbeat",
     "rename",
     "replace",
+    "replay_event",
     "reset",
     "retry_funding",
+    "set_misbehavior",
     "touch",
     "validate_metadata",
     "with_credentials_read",

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404
 from ninja import P, QueryEx
 from ninja.responses import Status
 
-from sandboxes import models
+from sandboxes import actions, models
 from sandboxes.api.auth import LAUNCH, READ, ApiRequest
 from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
@@ -123,7 +123,7 @@ def create_inbox_event(
 ) -> Status[schemas.CreatedEvent]:
     """Let the sandbox record an event about one of its objects. It is delivered as any other."""
     sandbox = get_owned_sandbox(request, sandbox_id)
-    event_id = inbox.create(sandbox, body.type, body.object_id)
+    event_id = actions.create_event(sandbox, request.auth, body.type, body.object_id)
     return Status(201, schemas.CreatedEvent(event_id=event_id))
 
 
@@ -138,7 +138,7 @@ def replay_inbox_event(
     """Deliver an event again to all endpoints that want it, with the same `webhook-id`."""
     rows = get_owned_sandbox(request, sandbox_id).inbox.select_related("sandbox")
     row = get_object_or_404(rows, message_id=_valid(event_id))
-    return Status(202, schemas.Replayed(deliveries=inbox.replay(row)))
+    return Status(202, schemas.Replayed(deliveries=actions.replay_event(row, request.auth)))
 
 
 @router.get(
@@ -163,7 +163,7 @@ def change_event_endpoint(
     """Choose what goes wrong on purpose with deliveries to an endpoint. A reset ends it."""
     rows = inbox.endpoints(get_owned_sandbox(request, sandbox_id))
     row = get_object_or_404(rows, endpoint_id=_valid(endpoint_id))
-    inbox.set_misbehavior(row, **body.model_dump(exclude_none=True))
+    actions.set_misbehavior(row, request.auth, **body.model_dump(exclude_none=True))
     return _endpoint(row)
 
 
@@ -197,4 +197,4 @@ def change_clock(
     changes = body.model_dump(mode="json", exclude_none=True)
     if not any(changes.values()):
         raise ValidationFailed("advance_by", "Send advance_to, advance_by, freeze or resume.")
-    return _clock(sandbox_clock.change(sandbox, **changes))
+    return _clock(actions.change_clock(sandbox, request.auth, **changes))

@@ -11,6 +11,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from sandboxes import actions
 from sandboxes.explorer import sandbox_clock
 from sandboxes.lib.exceptions import ServiceError, ValidationFailed
 from sandboxes.models import EventEndpoint, Sandbox, State
@@ -125,7 +126,12 @@ def create(request: Request, public_id: str) -> HttpResponse:
     """Let the sandbox record an event."""
     sandbox = _get_sandbox(request, public_id)
     kind, about = (request.POST.get(name, "").strip() for name in ("type", "object_id"))
-    return _perform(request, sandbox, lambda: inbox.create(sandbox, kind, about), "Event recorded.")
+    return _perform(
+        request,
+        sandbox,
+        lambda: actions.create_event(sandbox, request.user, kind, about),
+        "Event recorded.",
+    )
 
 
 @login_required_page
@@ -134,7 +140,9 @@ def replay(request: Request, public_id: str, event_id: str) -> HttpResponse:
     """Deliver an event again."""
     sandbox = _get_sandbox(request, public_id)
     row = get_object_or_404(sandbox.inbox.select_related("sandbox"), message_id=event_id)
-    return _perform(request, sandbox, lambda: inbox.replay(row), "Event queued again.")
+    return _perform(
+        request, sandbox, lambda: actions.replay_event(row, request.user), "Event queued again."
+    )
 
 
 @login_required_page
@@ -146,7 +154,10 @@ def misbehave(request: Request, public_id: str, endpoint_id: str) -> HttpRespons
     names = (*PERCENTAGES, "delay_seconds")
     values = {name: request.POST.get(name, "").strip() or "0" for name in names}
     return _perform(
-        request, sandbox, lambda: inbox.set_misbehavior(row, **values), "Changes saved."
+        request,
+        sandbox,
+        lambda: actions.set_misbehavior(row, request.user, **values),
+        "Changes saved.",
     )
 
 
@@ -161,5 +172,8 @@ def change_clock(request: Request, public_id: str) -> HttpResponse:
         for name, value in changes.items()
     }
     return _perform(
-        request, sandbox, lambda: sandbox_clock.change(sandbox, **values), "Clock changed."
+        request,
+        sandbox,
+        lambda: actions.change_clock(sandbox, request.user, **values),
+        "Clock changed.",
     )

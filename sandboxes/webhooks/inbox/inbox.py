@@ -1,10 +1,9 @@
-"""The inbox of a sandbox: its events and their deliveries; used by pages and API."""
+"""The inbox of a sandbox: its events and their deliveries; used by pages, API and actions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 from pydantic import ValidationError
 
@@ -20,7 +19,6 @@ from sandboxes.models import (
     EventFeed,
     Sandbox,
     SandboxEvent,
-    State,
 )
 from sandboxes.webhooks.inbox import feeds, source
 from sandboxes.webhooks.inbox.misbehavior import Misbehavior
@@ -53,15 +51,12 @@ def problem(sandbox: Sandbox) -> str:
     return feed.error if feed else ""
 
 
-@transaction.atomic
 def replay(event: SandboxEvent) -> int:
     """Deliver an event again, under the same `webhook-id`, and return to how many endpoints.
 
-    Raises StateConflict.
+    Called in a transaction that locks the sandbox. Raises StateConflict.
     """
     sandbox = event.sandbox
-    if sandbox.state != State.RUNNING:
-        raise StateConflict(f"Only a running sandbox delivers events; this one is {sandbox.state}.")
     pending = event.deliveries.filter(status=DeliveryStatus.PENDING)
     if pending.count() >= MAX_PENDING_REPLAYS:
         raise StateConflict("Too many deliveries of this event are pending. Try again later.")
@@ -82,8 +77,6 @@ def create(sandbox: Sandbox, kind: str, object_id: str) -> str:
     offered = event_source(sandbox)
     if offered is None or not offered.create:
         raise StateConflict("The blueprint of this sandbox can't create events.")
-    if sandbox.state != State.RUNNING:
-        raise StateConflict(f"Only a running sandbox creates events; this one is {sandbox.state}.")
     for field, value in (("type", kind), ("object_id", object_id)):
         if not value or len(value) > source.MAX_ID_LENGTH:
             raise ValidationFailed(field, f"Enter 1 to {source.MAX_ID_LENGTH} characters.")
