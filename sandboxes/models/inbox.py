@@ -108,7 +108,7 @@ class EventEndpoint(models.Model):
     event_types = models.JSONField(default=list)
     """Patterns: `*`, `order.*` or `order.paid`."""
     secrets = EncryptedJSONField(default=dict, editable=False)
-    """`current` signs the messages."""
+    """`current` signs the messages, and until `previous_until` also `previous`."""
     active = models.BooleanField(default=True)
     """Whether the sandbox still has it."""
     misbehavior = models.JSONField(default=dict)

@@ -151,6 +151,18 @@ def test_an_endpoint_has_a_secret_that_a_reset_does_not_change(api: ApiClient) -
     assert_problem(api.get(path), 404)
 
 
+def test_a_rotated_secret_stays_valid_for_a_time(api: ApiClient) -> None:
+    before = api.ok("GET", "/v1/webhook_endpoints/whe_001")
+    after = api.ok("POST", "/v1/webhook_endpoints/whe_001/rotate", json={"keep_hours": 2})
+    assert after["secret"] != before["secret"] == after["previous_secret"]
+    assert after["previous_secret_until"] > after["updated_at"]
+    again = api.ok("POST", "/v1/webhook_endpoints/whe_001/rotate", json={"keep_hours": 0})
+    assert again["previous_secret"] is None and again["secret"] != after["secret"]
+    same = {"secret": again["secret"]}
+    refused = api.post("/v1/webhook_endpoints/whe_001/rotate", json=same)
+    assert_problem(refused, 422, "another", field="secret")
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

@@ -161,6 +161,35 @@ def test_an_invalid_query_parameter_is_reported_by_its_name(
     assert_problem(reader.get(f"/v1/invoices?{query}"), 422, words, field=field)
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("metadata[order]=6735", ["plan_team"]),
+        ("metadata%5Border%5D=6735&metadata[a b]=", ["plan_team"]),
+        ("metadata[order]=6735&metadata[order2]=x", []),
+        ("metadata[order]=67", []),
+    ],
+)
+def test_lists_are_filtered_by_metadata(api: ApiClient, query: str, found: list[str]) -> None:
+    api.ok("PATCH", "/v1/plans/plan_team", json={"metadata": {"order": "6735", "a b": ""}})
+    assert [one["id"] for one in api.list_all(f"/v1/plans?{query}")] == found
+
+
+@pytest.mark.parametrize("resource", [*COUNTS, "payment_methods", "refunds", "webhook_endpoints"])
+def test_every_object_with_metadata_has_the_filter(reader: ApiClient, resource: str) -> None:
+    assert reader.list_all(f"/v1/{resource}?metadata[order]=none") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("metadata=6735", "metadata"), ("metadata[]=1", "metadata[]"), ("limit[a]=1", "limit")],
+)
+def test_an_invalid_filter_of_metadata_is_reported(
+    reader: ApiClient, query: str, field: str
+) -> None:
+    assert_problem(reader.get(f"/v1/plans?{query}"), 422, field=field)
+
+
 def test_a_repeated_parameter_is_rejected(reader: ApiClient) -> None:
     repeated = reader.get("/v1/invoices?limit=5&status=open&status=paid")
     assert_problem(repeated, 422, "once", field="status")

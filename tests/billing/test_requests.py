@@ -11,6 +11,15 @@ from tests.billing.harness import API_KEY, ApiClient, assert_problem
 
 pytestmark = pytest.mark.postgres
 
+
+@pytest.fixture
+def api(api: ApiClient, db: psycopg.Connection) -> ApiClient:
+    """Begin with an empty log, without late entries of earlier tests."""
+    api.get("/v1/requests")
+    db.execute("TRUNCATE requests")
+    return api
+
+
 PLAN = {"name": "Logged", "amount": "1.00", "currency": "EUR"}
 
 

@@ -122,7 +122,8 @@ def _parameters(document: Document, path: str, node: Node, shared: Node) -> Iter
     for one in map(document.follow, islice(nodes, MAX_PARTS)):
         location, name = one.get("in"), as_name(one.get("name"))
         if name and (
-            location == "query"
+            # The form has no fields for objects.
+            (location == "query" and one.get("style") != "deepObject")
             or (location == "path" and f"{{{name}}}" in path)
             or (location == "header" and HEADER_NAME.fullmatch(name))
         ):

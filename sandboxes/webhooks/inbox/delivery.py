@@ -48,8 +48,8 @@ def _deliver(delivery: EventDelivery) -> None:
     sent: dict[str, str] = {}
 
     def message(now: datetime) -> tuple[Mapping[str, str], bytes]:
-        secret = new_secret() if wrong else endpoint.secrets["current"]
-        sent.update(signed_headers(event.message_id, event.body, now, [secret]))
+        keys = [new_secret()] if wrong else _active_secrets(endpoint.secrets, now)
+        sent.update(signed_headers(event.message_id, event.body, now, keys))
         try:
             check_url(endpoint.url)
         except ValidationFailed as error:
@@ -58,13 +58,22 @@ def _deliver(delivery: EventDelivery) -> None:
 
     if source.is_receiver(endpoint.url, sandbox.public_id):
         now = clock.now()
-        secret = new_secret() if wrong else endpoint.secrets.get("current", new_secret())
-        sent.update(signed_headers(event.message_id, event.body, now, [secret]))
+        keys = [new_secret()] if wrong else _active_secrets(endpoint.secrets, now)
+        sent.update(signed_headers(event.message_id, event.body, now, keys or [new_secret()]))
         made = Attempt(now, DeliveryResponse(200, RECEIVED, ""), "", 0.0)
     else:
         made = attempt(endpoint.url, message)
     due_at = _record(delivery, made, sent, WRONG_SIGNATURE if wrong else "")
     _report(sandbox, delivery, made, due_at)
+
+
+def _active_secrets(secrets: Mapping[str, str], now: datetime) -> list[str]:
+    """Return the secrets that sign: the current one, and for a time the previous one."""
+    until = secrets.get("previous_until")
+    names = ["current"]
+    if until and datetime.fromisoformat(until) > now:
+        names.append("previous")
+    return [secrets[name] for name in names if name in secrets]
 
 
 @transaction.atomic

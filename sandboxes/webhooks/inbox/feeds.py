@@ -138,7 +138,7 @@ def _update_endpoints(sandbox: Sandbox, found: list[ReadEndpoint]) -> list[Event
             "user_id": sandbox.owner_id,
             "url": one.url,
             "event_types": one.event_types,
-            "secrets": {"current": one.secret},
+            "secrets": _secrets(one),
             "active": True,
         }
         row, _ = EventEndpoint.objects.update_or_create(
@@ -146,6 +146,14 @@ def _update_endpoints(sandbox: Sandbox, found: list[ReadEndpoint]) -> list[Event
         )
         current.append(row)
     return current
+
+
+def _secrets(endpoint: ReadEndpoint) -> dict[str, str]:
+    found = {"current": endpoint.secret}
+    if endpoint.previous_secret and endpoint.previous_secret_until:
+        until = endpoint.previous_secret_until.isoformat()
+        found |= {"previous": endpoint.previous_secret, "previous_until": until}
+    return found
 
 
 def enqueue(events: list[SandboxEvent], endpoints: list[EventEndpoint]) -> int:

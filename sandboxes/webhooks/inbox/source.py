@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sandboxes import explorer
 from sandboxes.blueprints.blueprint import EventSource
-from sandboxes.explorer.json_responses import json_object, refusal
+from sandboxes.explorer.json_responses import aware_time, json_object, refusal
 from sandboxes.lib import untrusted_json
 from sandboxes.lib.exceptions import Unavailable
 from sandboxes.lib.http.client import Response
@@ -50,6 +51,9 @@ class ReadEndpoint:
     url: str
     event_types: list[str]
     secret: str
+    previous_secret: str = ""
+    previous_secret_until: datetime | None = None
+    """Until then, messages are signed with the previous secret, too."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,12 @@ def _endpoint(item: dict[str, Any]) -> ReadEndpoint | None:
         return None
     texts = [one for one in patterns[:MAX_PATTERNS] if isinstance(one, str)]
     return ReadEndpoint(
-        endpoint_id, url, [one for one in texts if len(one) <= MAX_TYPE_LENGTH], secret
+        endpoint_id,
+        url,
+        [one for one in texts if len(one) <= MAX_TYPE_LENGTH],
+        secret,
+        _text(item, "previous_secret", MAX_ID_LENGTH),
+        aware_time(item.get("previous_secret_until")),
     )
 
 

@@ -74,6 +74,7 @@ class Application:
         self._request_log = request_log
         self._after_write = after_write
         self._changes = Changes()
+        request_log.on_written = self._changes.announce
         self._faults = FaultInjector()
         self._routes: dict[str, dict[str, Operation]] = {}
         for operation in OPERATIONS:

@@ -120,6 +120,7 @@ EXAMPLE_IDS = {
     "getEvent": "evt_000000001",
     "getWebhookEndpoint": "whe_001",
     "updateWebhookEndpoint": "whe_001",
+    "rotateWebhookSecret": "whe_001",
     "deleteWebhookEndpoint": "whe_002",
     "getWebhookDelivery": "whd_001",
     "getFault": "flt_001",
@@ -150,6 +151,7 @@ EXAMPLE_BODIES = {
     "createEvent": {"type": "invoice.paid", "object_id": "inv_001"},
     "createWebhookEndpoint": {"url": "https://example.com/webhooks", "event_types": ["invoice.*"]},
     "updateWebhookEndpoint": {"event_types": ["invoice.paid", "subscription.*"]},
+    "rotateWebhookSecret": {"keep_hours": 24},
     "recordWebhookDelivery": {
         "endpoint_id": "whe_001",
         "event_id": "evt_000000001",
@@ -167,6 +169,9 @@ PROBLEMS = {
     "422": ("Invalid", "Invalid field or parameter"),
     "503": ("Unavailable", "The database is not available, for example during a reset"),
 }
+
+MAPS = ("metadata",)
+"""Parameters with keys, such as `metadata[order]`."""
 
 HEADERS = {
     "RequestId": ("The id that you sent, or a new one", {"type": "string"}, True),
@@ -279,7 +284,8 @@ def _parameters(
     if operation.query:
         name = by_type[operation.query]["$ref"].rpartition("/")[2]
         for field, schema in schemas.pop(name)["properties"].items():
-            parameters.append({"name": field, "in": "query", "schema": schema})
+            style = {"style": "deepObject", "explode": True} if field in MAPS else {}
+            parameters.append({"name": field, "in": "query", "schema": schema, **style})
     if operation.method != "GET":
         parameters.append({"$ref": "#/components/parameters/IdempotencyKey"})
     return parameters

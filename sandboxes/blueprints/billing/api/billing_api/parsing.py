@@ -32,6 +32,7 @@ TYPE_NAMES = {
 }
 TIMESTAMP = "a time with a time zone, such as 2026-01-31T09:30:00Z"
 MOMENT = f"{TIMESTAMP}, or a date, such as 2026-01-31; in a URL, write + as %2B"
+MAP_PARAMETER = re.compile(r"(?P<name>[a-z_]+)\[(?P<key>.+)\]", re.DOTALL)
 INTEGER_TYPES = (int, int | UnsetType)
 INTEGER = re.compile(r"-?[0-9]+")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -88,9 +89,21 @@ def parse_query(operation: Operation, query: str) -> Any:
         if name in _integers(operation.query) and not INTEGER.fullmatch(value):
             raise invalid(name, "must be an integer")
     try:
-        return msgspec.convert(values, operation.query, strict=False, dec_hook=_decode)
+        return msgspec.convert(_with_maps(values), operation.query, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise _to_problem(error, operation.query, "query") from None
+
+
+def _with_maps(values: dict[str, str]) -> dict[str, Any]:
+    """Return parameters such as `metadata[order]` as the key of a map."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        match = MAP_PARAMETER.fullmatch(name)
+        if match and match["name"] not in values:
+            found.setdefault(match["name"], {})[match["key"]] = value
+        else:
+            found[name] = value
+    return found
 
 
 @cache

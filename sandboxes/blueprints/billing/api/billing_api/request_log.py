@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -72,6 +73,8 @@ class RequestLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.on_written: Callable[[], None] = lambda: None
+        """Called after each write: an event is listed once older transactions have ended."""
         self._waiting: deque[Entry] = deque()
         self._until_trim = ROWS_UNTIL_TRIM
         self._added = threading.Event()
@@ -110,6 +113,7 @@ class RequestLog:
                     self._database.vacuum("requests")
             except (DatabaseUnavailable, psycopg2.Error):
                 return
+        self.on_written()
 
     def _run(self) -> None:
         while not self._stopped.is_set():

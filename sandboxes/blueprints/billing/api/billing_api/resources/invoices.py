@@ -25,6 +25,7 @@ from .models import (
     InvoiceLine,
     InvoiceStatus,
     MetadataChanges,
+    MetadataFilter,
     MetadataInput,
     PaymentMethod,
     PaymentMethodId,
@@ -96,6 +97,7 @@ class InvoiceQuery(PageQuery, kw_only=True):
     created_before: MomentFilter | UnsetType = UNSET
     due_after: MomentFilter | UnsetType = UNSET
     due_before: MomentFilter | UnsetType = UNSET
+    metadata: MetadataFilter | UnsetType = UNSET
 
 
 def issue(cursor: Cursor, subscription: Subscription, plan: Plan) -> Invoice:

@@ -77,6 +77,10 @@ MetadataChanges = Annotated[
     dict[MetadataName, Text | None],
     Meta(max_length=20, description="Values to set; null removes one", examples=[{"order": None}]),
 ]
+MetadataFilter = Annotated[
+    dict[MetadataName, Line],
+    Meta(max_length=20, description="Values that the metadata has, as in `metadata[order]=6735`"),
+]
 Days = Annotated[int, Meta(ge=0, le=365)]
 
 

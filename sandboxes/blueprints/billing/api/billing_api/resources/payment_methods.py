@@ -11,6 +11,7 @@ from .models import (
     PAYMENT_METHODS,
     SUBSCRIBERS,
     MetadataChanges,
+    MetadataFilter,
     MetadataInput,
     PaymentMethod,
     SubscriberId,
@@ -49,6 +50,7 @@ class PaymentMethodQuery(PageQuery, kw_only=True):
     type: PaymentMethod | UnsetType = UNSET
     test_value: TestValue | UnsetType = UNSET
     is_default: bool | UnsetType = UNSET
+    metadata: MetadataFilter | UnsetType = UNSET
 
 
 def create(call: Call) -> SubscriberPaymentMethod:

@@ -21,6 +21,7 @@ from .models import (
     Invoice,
     InvoiceId,
     MetadataChanges,
+    MetadataFilter,
     MetadataInput,
     NextAction,
     Payment,
@@ -125,6 +126,7 @@ class PaymentQuery(PageQuery, kw_only=True):
     payment_method_id: PaymentMethodId | UnsetType = UNSET
     created_after: MomentFilter | UnsetType = UNSET
     created_before: MomentFilter | UnsetType = UNSET
+    metadata: MetadataFilter | UnsetType = UNSET
 
 
 def record_payment(

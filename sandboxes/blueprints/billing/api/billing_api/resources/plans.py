@@ -13,6 +13,7 @@ from .models import (
     Currency,
     Days,
     MetadataChanges,
+    MetadataFilter,
     MetadataInput,
     Name,
     Plan,
@@ -49,6 +50,7 @@ class PlanQuery(PageQuery, kw_only=True):
     active: bool | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
     billing_interval: BillingInterval | UnsetType = UNSET
+    metadata: MetadataFilter | UnsetType = UNSET
 
 
 def create(call: Call) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET, UnsetType
 
 from .crud import read_operations
-from .models import REFUNDS, PaymentId
+from .models import REFUNDS, MetadataFilter, PaymentId
 from .table import MomentFilter, PageQuery
 
 
@@ -15,6 +15,7 @@ class RefundQuery(PageQuery, kw_only=True):
     payment_id: PaymentId | UnsetType = UNSET
     created_after: MomentFilter | UnsetType = UNSET
     created_before: MomentFilter | UnsetType = UNSET
+    metadata: MetadataFilter | UnsetType = UNSET
 
 
 OPERATIONS = read_operations(REFUNDS, RefundQuery)

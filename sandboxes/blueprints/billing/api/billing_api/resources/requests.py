@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .crud import read_operations
-from .models import Text, Timestamp
+from .models import Line, Timestamp
 from .table import MomentFilter, PageQuery, Table
 
 PATH = "/v1/requests"
@@ -23,7 +23,7 @@ Status = Annotated[
 ]
 PathStart = Annotated[str, Meta(max_length=500, description="The beginning of the path")]
 SearchText = Annotated[
-    Text, Meta(description="A text in the path, the bodies or the request id, ignoring case")
+    Line, Meta(description="A text in the path, the bodies or the request id, ignoring case")
 ]
 
 

@@ -14,6 +14,7 @@ from .models import (
     SUBSCRIBERS,
     Line,
     MetadataChanges,
+    MetadataFilter,
     MetadataInput,
     Subscriber,
 )
@@ -63,6 +64,7 @@ class SubscriberQuery(PageQuery, kw_only=True):
     email: Email | UnsetType = UNSET
     country: Country | UnsetType = UNSET
     stellar_address: StellarAddress | UnsetType = UNSET
+    metadata: MetadataFilter | UnsetType = UNSET
 
 
 def create(call: Call) -> Subscriber:

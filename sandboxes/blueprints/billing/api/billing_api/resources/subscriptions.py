@@ -25,6 +25,7 @@ from .models import (
     Days,
     InvoiceLine,
     MetadataChanges,
+    MetadataFilter,
     MetadataInput,
     Plan,
     PlanId,
@@ -92,6 +93,7 @@ class SubscriptionQuery(PageQuery, kw_only=True):
     status: SubscriptionStatus | UnsetType = UNSET
     created_after: MomentFilter | UnsetType = UNSET
     created_before: MomentFilter | UnsetType = UNSET
+    metadata: MetadataFilter | UnsetType = UNSET
 
 
 def subscribe(call: Call) -> Subscription:

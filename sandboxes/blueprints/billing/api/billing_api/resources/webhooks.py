@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ..web import Call, Operation, invalid
 from .crud import read_operations
 from .events import EVENT_TYPES, EVENTS, EventId
-from .models import ID_PATTERN, MetadataChanges, MetadataInput, Text, Timestamp
+from .models import ID_PATTERN, MetadataChanges, MetadataFilter, MetadataInput, Text, Timestamp
 from .table import MomentFilter, PageQuery, Table, provided_fields
 
 EndpointStatus = Literal["enabled", "disabled"]
@@ -48,10 +48,21 @@ EventPatterns = Annotated[
 ]
 Body = Annotated[str, Meta(max_length=4000)]
 SUCCESS = range(200, 300)
+ROTATE = """
+    UPDATE webhook_endpoints SET secret = %(secret)s,
+        previous_secret = CASE WHEN %(hours)s > 0 THEN secret END,
+        previous_secret_until = CASE WHEN %(hours)s > 0
+            THEN now() + %(hours)s * interval '1 hour' END
+    WHERE id = %(id)s
+"""
 
 
 class WebhookEndpoint(Struct):
-    """A URL that receives events, signed with its secret (Standard Webhooks)."""
+    """A URL that receives events, signed with its secret (Standard Webhooks).
+
+    After a rotation, messages are also signed with the previous secret, until a time of the real
+    clock.
+    """
 
     id: str
     url: str
@@ -59,6 +70,8 @@ class WebhookEndpoint(Struct):
     event_types: list[str]
     secret: str
     status: EndpointStatus
+    previous_secret: str | None
+    previous_secret_until: Timestamp | None
     metadata: dict[str, str]
     created_at: Timestamp
     updated_at: Timestamp
@@ -102,6 +115,13 @@ class WebhookEndpointChanges(Struct, forbid_unknown_fields=True):
     metadata: MetadataChanges | UnsetType = UNSET
 
 
+class SecretRotation(Struct, forbid_unknown_fields=True):
+    """How long the previous secret signs as well: by default for a day, at once with 0."""
+
+    secret: Secret | None = None
+    keep_hours: Annotated[int, Meta(ge=0, le=168)] = 24
+
+
 class NewWebhookDelivery(Struct, forbid_unknown_fields=True):
     """An attempt to record. Without a response, `error` says why."""
 
@@ -119,6 +139,7 @@ class WebhookEndpointQuery(PageQuery, kw_only=True):
     """Filters of the list of webhook endpoints."""
 
     status: EndpointStatus | UnsetType = UNSET
+    metadata: MetadataFilter | UnsetType = UNSET
 
 
 class WebhookDeliveryQuery(PageQuery, kw_only=True):
@@ -153,6 +174,20 @@ def update_endpoint(call: Call) -> WebhookEndpoint:
     _check_patterns(changes.get("event_types", []))
     WEBHOOK_ENDPOINTS.get(call.cursor, call.id, lock=True)
     return WEBHOOK_ENDPOINTS.update(call.cursor, call.id, **changes)
+
+
+def rotate_secret(call: Call) -> WebhookEndpoint:
+    """Replace the secret, so that receivers can change to the new one without missing a message.
+
+    Until `previous_secret_until`, messages have signatures of both.
+    """
+    body: SecretRotation = call.body
+    endpoint = WEBHOOK_ENDPOINTS.get(call.cursor, call.id, lock=True)
+    secret = body.secret or _secret(call.key, f"{endpoint.id} after {endpoint.secret}")
+    if secret == endpoint.secret:
+        raise invalid("secret", "must be another one")
+    call.cursor.execute(ROTATE, {"id": endpoint.id, "secret": secret, "hours": body.keep_hours})
+    return WEBHOOK_ENDPOINTS.get(call.cursor, endpoint.id)
 
 
 def delete_endpoint(call: Call) -> WebhookEndpoint:
@@ -216,6 +251,16 @@ OPERATIONS = [
         update_endpoint,
         WebhookEndpoint,
         WebhookEndpointChanges,
+    ),
+    Operation(
+        "rotateWebhookSecret",
+        "POST",
+        f"{ENDPOINT}/rotate",
+        "Rotate a secret",
+        rotate_secret,
+        WebhookEndpoint,
+        SecretRotation,
+        body_required=False,
     ),
     Operation(
         "deleteWebhookEndpoint",
