@@ -20,6 +20,7 @@ django.setup()
 from tests.bench import (
     baseline,
     dashboards,
+    deliveries,
     density,
     gateway,
     launching,
@@ -61,12 +62,29 @@ class Sizes:
     due: int
     dashboards: int
     dashboard_rounds: int
+    deliveries: int = 50
 
 
 FULL = Sizes(
-    50, 10, 20, 3, 2, {1: 8, 4: 16, 8: 24}, 10, 100, 2_000, [3, 100_000], 100, 10, 7, 50, 1000, 6
+    50,
+    10,
+    20,
+    3,
+    2,
+    {1: 8, 4: 16, 8: 24},
+    10,
+    100,
+    2_000,
+    [3, 100_000],
+    100,
+    10,
+    7,
+    50,
+    1000,
+    6,
+    50,
 )
-QUICK = Sizes(3, 3, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, 300, [3, 5_000], 15, 5, 2, 50, 50, 2)
+QUICK = Sizes(3, 3, 4, 2, 0, {1: 2, 4: 4, 8: 8}, 3, 20, 300, [3, 5_000], 15, 5, 2, 50, 50, 2, 10)
 
 
 class Run:
@@ -114,6 +132,7 @@ class Run:
         self.measure_on("a portal without a pool", without_pool, self._cold)
         self.measure_on("a portal with a pool", with_pool, self._warm)
         self.dashboards()
+        self.deliveries()
         return self.results
 
     def routes(self) -> None:
@@ -122,6 +141,15 @@ class Run:
 
     def _routes(self, env: PortalEnvironment) -> None:
         self.measure("routes", lambda: gateway.routes_of_a_portal(env))
+
+    def deliveries(self) -> None:
+        """Measure the events of a sandbox until they arrive, on a portal without a pool."""
+        portal = portal_environment(DEVELOPERS, WEBHOOK_ALLOW_PRIVATE="1")
+        self.measure_on("a portal that delivers events", portal, self._deliveries)
+
+    def _deliveries(self, env: PortalEnvironment) -> None:
+        times = self.sizes.deliveries
+        self.measure("deliveries", lambda: deliveries.deliveries(env, times))
 
     def dashboards(self) -> None:
         """Measure open dashboards, on a portal without a reaper."""
@@ -205,6 +233,7 @@ class Run:
 
 PARTS = {
     "dashboards": Run.dashboards,
+    "deliveries": Run.deliveries,
     "density": Run.density,
     "memory": Run.memory,
     "pages": Run.pages,

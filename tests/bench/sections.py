@@ -280,6 +280,15 @@ def _gateway(results: Results) -> Iterator[str]:
     )
 
 
+def _events(results: Results) -> Iterator[str]:
+    yield (
+        "From the response to a change of a sandbox's data to the arrival of its webhook at a "
+        "server on the same machine.\n"
+    )
+    rows = [_series("Event", results["deliveries"]["seconds"])]
+    yield from table(["Seconds", "p50", "p95", "n"], rows)
+
+
 def _finely(name: str, seconds: Sequence[float]) -> list[str]:
     values = summary(seconds)
     return [name, f"{values.p50 * 1000:.2f}", f"{values.p95 * 1000:.2f}", str(values.n)]
@@ -294,6 +303,7 @@ SECTIONS = {
     "Pages, API and admin": _pages,
     "Capacity": _capacity,
     "Gateway": _gateway,
+    "Events of sandboxes": _events,
 }
 PLOT_SECTIONS = {
     "launches": "Launching",

@@ -271,6 +271,12 @@ def _routes(results: Results) -> TargetResult:
     return TargetResult(measured, seconds <= 0.020, _contention(results))
 
 
+def _deliveries(results: Results) -> TargetResult:
+    taken = summary(results["deliveries"]["seconds"])
+    measured = f"p50 {_ms(taken.p50)}, p95 {_ms(taken.p95)}, n = {taken.n}"
+    return TargetResult(measured, taken.p50 <= 0.2, _contention(results))
+
+
 def _cpu(
     page: str, limit_ms: float, limit_kb: float | None = None
 ) -> Callable[[Results], TargetResult]:
@@ -342,6 +348,7 @@ TARGETS = [
         _open_dashboards,
     ),
     Target("Admin list of 100,000 sandboxes", "p95 ≤ 250 ms", _admin),
+    Target("Event of a sandbox, until it arrives at an endpoint", "p50 ≤ 200 ms", _deliveries),
     Target("Gateway, added to a request", "p50 ≤ 1 ms above direct TLS", _gateway),
     Target("CPU of the gateway's poll, 500 routes", "p50 ≤ 20 ms", _routes),
 ]

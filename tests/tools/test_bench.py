@@ -97,6 +97,7 @@ SAMPLE: results.Results = {
     "processes": {"web": 120.0, "worker": 90.0, "reaper": 70.0},
     "gateway": {"routes": 500, "through": [0.0003, 0.0004], "direct": [0.0001, 0.0001]},
     "routes": {"routes": 501, "cpu_seconds": [0.006, 0.006]},
+    "deliveries": {"seconds": [0.08, 0.09, 0.12]},
     "dashboards": {
         "count": 1000,
         "polls": [0.01] * 100,

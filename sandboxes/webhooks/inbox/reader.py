@@ -9,7 +9,7 @@ recently first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -17,7 +17,7 @@ from threading import Thread
 from time import monotonic
 
 import structlog
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from sandboxes import blueprints, explorer
 from sandboxes.blueprints.blueprint import EventSource
@@ -27,7 +27,7 @@ from sandboxes.lib.exceptions import ServiceError
 from sandboxes.lib.http.tcp_traffic import HEADER_BYTES, Traffic
 from sandboxes.models import EventFeed, Sandbox
 from sandboxes.models.inbox import FEED_LEASE
-from sandboxes.webhooks.inbox import feeds, source
+from sandboxes.webhooks.inbox import delivery, feeds, source
 from sandboxes.webhooks.inbox.source import WAIT_SECONDS, Page
 
 log = structlog.get_logger(__name__)
@@ -40,6 +40,9 @@ PAUSE = timedelta(seconds=2)
 """Between reads of a sandbox that can't wait for events, or that has too many."""
 RETRY = timedelta(seconds=5)
 """After a read that failed."""
+BURST, EVENTS_PER_SECOND = 1000, 50.0
+"""Events of a sandbox that are read at once, and from then on; floods hold up nobody else."""
+TOO_FAST = f"Reading is slowed down to {EVENTS_PER_SECOND:g} events a second."
 OPENING = Traffic(HEADER_BYTES * 4 + 350, HEADER_BYTES * 2)
 """About this is sent and received on a connection before the sandbox holds its response."""
 
@@ -55,6 +58,10 @@ class Read:
     page: Page | None = None
     error: str = ""
     seconds: float = 0.0
+    traffic: Traffic = field(default_factory=Traffic)
+    """What is recorded once the events are stored."""
+    has_begun: bool = False
+    """Whether the traffic before the sandbox holds the response was recorded."""
 
     @property
     def opening(self) -> Traffic:
@@ -77,10 +84,28 @@ class Read:
             self.seconds = monotonic() - started
 
 
+class Allowances:
+    """How many events may be read of each sandbox: a burst, which fills up again."""
+
+    def __init__(self) -> None:
+        self._left: dict[int, tuple[float, float]] = {}
+
+    def pause_after(self, feed: int, count: int, now: float) -> timedelta | None:
+        """Return how long to pause after this number of events at a time in seconds."""
+        left, at = self._left.pop(feed, (float(BURST), now))
+        left = min(BURST, left + (now - at) * EVENTS_PER_SECOND) - count
+        if len(self._left) >= MAX_READS:
+            oldest = next(iter(self._left))
+            del self._left[oldest]
+        self._left[feed] = left, now
+        return timedelta(seconds=-left / EVENTS_PER_SECOND) if left < 0 else None
+
+
 class Reader:
     """Reads feeds until the process shuts down."""
 
     def __init__(self) -> None:
+        self._allowances = Allowances()
         self._results: SimpleQueue[Callable[[], None]] = SimpleQueue()
         """What threads with requests leave to the thread with the database."""
         self._open: dict[int, Read] = {}
@@ -119,14 +144,24 @@ class Reader:
             pass
 
     def _read(self, read: Read) -> None:
+        def on_traffic(traffic: Traffic) -> None:
+            # The first request asks for a proof of identity, and the second may wait long.
+            if read.wait and not read.has_begun:
+                read.has_begun = True
+                self._results.put(partial(record_traffic, read.feed, traffic))
+            else:
+                read.traffic += traffic
+
         try:
-            read.run(lambda traffic: self._results.put(partial(record_traffic, read.feed, traffic)))
+            read.run(on_traffic)
         finally:
             self._results.put(partial(self._finish, read))
 
     def _finish(self, read: Read) -> None:
         self._open.pop(read.feed.pk, None)
-        finish(read)
+        if finish(read, self._allowances):
+            # The message to the workers takes longer, and is only needed if this process ends.
+            Thread(target=_deliver, name="event-delivery", daemon=True).start()
 
 
 def start() -> None:
@@ -168,17 +203,37 @@ def _prepare(feed: EventFeed, wait: int) -> Read | None:
     return read
 
 
-def finish(read: Read) -> None:
-    """Store what a read brought, and let the feed be read again."""
-    # By now, its whole traffic is recorded.
-    record_traffic(read.feed, Traffic(-read.opening.sent, -read.opening.received))
-    if read.page is None:
-        _release(read.feed, read.error, RETRY)
+def finish(read: Read, allowances: Allowances) -> int:
+    """Store what a read brought, let the feed be read again, and return the number of events."""
+    try:
+        if read.page is None:
+            _release(read.feed, read.error, RETRY)
+            return 0
+        found = feeds.store(read.feed.pk, read.feed.epoch, read.page)
+    finally:
+        before = Traffic(-read.opening.sent, -read.opening.received)
+        record_traffic(read.feed, read.traffic + before)
+    _go_on(read, found, allowances)
+    return found
+
+
+def _go_on(read: Read, found: int, allowances: Allowances) -> None:
+    if pause := allowances.pause_after(read.feed.pk, found, monotonic()):
+        _release(read.feed, TOO_FAST, pause)
         return
-    found = feeds.store(read.feed.pk, read.feed.epoch, read.page)
     # An API may say that it waits, and not do so.
     has_waited = read.seconds > read.wait / 2 > 0
     _release(read.feed, "", None if found or has_waited else PAUSE)
+
+
+def _deliver() -> None:
+    try:
+        delivery.deliver_due()
+    except Exception:
+        # The database may be away for a moment; a sweep makes up for it.
+        log.exception("events_not_delivered")
+    finally:
+        connection.close()
 
 
 def record_traffic(feed: EventFeed, traffic: Traffic) -> None:

@@ -87,7 +87,7 @@ def read() -> None:
     with run_on_commit():
         for one in reader.due(10):
             one.run(partial(reader.record_traffic, one.feed))
-            reader.finish(one)
+            reader.finish(one, reader.Allowances())
     EventFeed.objects.update(leased_until=None)
 
 
@@ -124,6 +124,35 @@ def test_reading_events_does_not_count_as_activity(sandbox: Sandbox, source: Eve
     [asked, _] = source.api.asked
     assert asked.headers["sandbox-portal"] == "automatic"
     assert asked.headers["authorization"] == f"Bearer {sandbox.secrets['PORTAL_KEY']}"
+
+
+def test_after_a_rotation_both_secrets_sign_for_a_time(
+    sandbox: Sandbox, source: EventApi, receiver: Receiver, clock: Clock
+) -> None:
+    source.add_endpoint(receiver.url)
+    until = (timezone.now() + timedelta(hours=1)).isoformat()
+    new = "whsec_" + "bmV3" * 8
+    rotated = {"secret": new, "previous_secret": SECRET, "previous_secret_until": until}
+    source.endpoints[0] |= rotated
+    source.add("invoice.paid")
+    read()
+    assert receiver.verified(SECRET) == receiver.verified(new)
+    clock.forward(hours=2)
+    receiver.messages.clear()
+    source.add("invoice.voided")
+    read()
+    assert receiver.types(new) == ["invoice.voided"]
+    with pytest.raises(WebhookVerificationError):
+        receiver.verified(SECRET)
+
+
+def test_a_flood_of_events_is_slowed_down_after_a_burst() -> None:
+    allowances = reader.Allowances()
+    assert allowances.pause_after(1, reader.BURST, now=0) is None
+    assert allowances.pause_after(1, 50, now=0) == timedelta(seconds=1)
+    assert allowances.pause_after(2, 50, now=0) is None, "others aren't slowed down"
+    assert allowances.pause_after(1, 50, now=2) is None
+    assert allowances.pause_after(1, reader.BURST, now=60) is None
 
 
 def test_a_failed_delivery_is_retried_under_the_same_id(
