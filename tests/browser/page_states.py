@@ -94,7 +94,7 @@ def open_event(page: Page) -> None:
 def repeat_request(page: Page) -> None:
     page.locator("summary", has_text="POST").last.click()
     page.get_by_role("button", name="Send again log_000000001").click()
-    page.get_by_text("201 Created").wait_for()
+    page.get_by_text("201 Created", exact=True).wait_for()
 
 
 def create_webhook(page: Page) -> None:
