@@ -59,11 +59,13 @@ def limit_database_answers(**_: Any) -> None:
 
 @worker_ready.connect
 def read_events(**_: Any) -> None:
-    """Read the events of sandboxes in a thread of the worker."""
+    """Read the events of sandboxes, and look for transfers to them, in threads of the worker."""
     # The models are loaded only now.
     from sandboxes.webhooks.inbox import reader
+    from sandboxes.worker import stellar
 
     reader.start()
+    stellar.start()
 
 
 @worker_shutting_down.connect

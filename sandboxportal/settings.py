@@ -190,6 +190,10 @@ SANDBOX_SAVE_POINTS_MB = env.int("SANDBOX_SAVE_POINTS_MB", 2048)
 SANDBOX_SAVE_POINT_DAYS = env.int("SANDBOX_SAVE_POINT_DAYS", 7)
 
 FRIENDBOT_URL = env.str("FRIENDBOT_URL", "https://friendbot.stellar.org")
+HORIZON_URL = env.str("HORIZON_URL", "https://horizon-testnet.stellar.org")
+STELLAR_NETWORK_PASSPHRASE = env.str(
+    "STELLAR_NETWORK_PASSPHRASE", "Test SDF Network ; September 2015"
+)
 
 # --- Django -----------------------------------------------------------------------------------
 

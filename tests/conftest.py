@@ -38,6 +38,7 @@ pytest_plugins = [
     "tests.helpers.admin",
     "tests.harness.optional_tools",
     "tests.fakes.friendbot",
+    "tests.fakes.horizon",
     "tests.fakes.oauth_provider",
     "tests.fakes.webhook_receiver",
     "tests.fakes.sandbox_api",

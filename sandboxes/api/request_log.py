@@ -32,7 +32,7 @@ class LoggedRequest(Schema):
     id: str = Field(examples=["log_000000042"])
     at: datetime
     method: str
-    path: str = Field(description="With its query.", examples=["/v1/invoices?status=open"])
+    path: str = Field(description="With its query.", examples=["/v1/orders?status=open"])
     status: int
     milliseconds: float
     request_id: str

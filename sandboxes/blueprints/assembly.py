@@ -20,6 +20,7 @@ from sandboxes.blueprints.blueprint import (
     RequestLog,
     Reset,
     Secret,
+    Transfers,
     default_endpoint,
 )
 from sandboxes.blueprints.compose.contents import Contents, is_secret
@@ -137,6 +138,7 @@ def assemble(
         reset=_reset(section.reset),
         requests=_line_count(section.requests),
         request_log=_request_log(section.requests),
+        transfers=_transfers(section),
         events=_events(section.events),
         clock=ClockControl(**section.clock.model_dump()) if section.clock else None,
         first_call=_first_call(section, endpoints),
@@ -475,6 +477,11 @@ def _line_count(requests: Requests | None) -> LineCount | None:
 
 def _request_log(requests: Requests | None) -> RequestLog | None:
     return RequestLog(**requests.log.model_dump()) if requests and requests.log else None
+
+
+def _transfers(section: SandboxSection) -> Transfers | None:
+    found = section.transfers
+    return Transfers(**found.model_dump()) if found else None
 
 
 def _reset(reset: sandbox_section.Reset | None) -> Reset | None:

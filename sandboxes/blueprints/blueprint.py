@@ -147,6 +147,16 @@ class RequestLog:
 
 
 @dataclass(frozen=True)
+class Transfers:
+    """Where a sandbox says which transfers to its account it waits for, and takes those found."""
+
+    endpoint: str
+    secret: str
+    expected: str
+    report: str
+
+
+@dataclass(frozen=True)
 class ClockControl:
     """Where the clock of a sandbox can be read and moved."""
 
@@ -213,6 +223,7 @@ class Blueprint:
     events: EventSource | None = None
     clock: ClockControl | None = None
     request_log: RequestLog | None = None
+    transfers: Transfers | None = None
 
     @property
     def is_prepared(self) -> bool:

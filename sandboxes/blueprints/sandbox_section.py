@@ -249,6 +249,19 @@ class Events(StrictModel):
     """Path to which the portal posts an event that a developer wants."""
 
 
+class Transfers(StrictModel):
+    """How a sandbox learns of transfers to its account, which the portal looks for."""
+
+    endpoint: str
+    """The API that wants to know; both paths are its own."""
+    secret: str
+    """The secret that the portal sends as a bearer token."""
+    expected: UrlPath
+    """Path of the transfers that the sandbox waits for."""
+    report: UrlPath
+    """Path to which the portal posts what it found."""
+
+
 class Clock(StrictModel):
     """Where the clock of a sandbox is read (GET) and moved (POST)."""
 
@@ -359,6 +372,8 @@ class SandboxSection(StrictModel):
     events: Events | None = None
     """How the sandbox offers events, which the portal delivers
     ([below](#requests-events-and-clock))."""
+    transfers: Transfers | None = None
+    """Transfers to the account of the sandbox ([below](#requests-events-and-clock))."""
     clock: Clock | None = None
     """The clock of the sandbox ([below](#requests-events-and-clock))."""
     first_call: FirstCall | None = Field(

@@ -288,6 +288,12 @@ def _check_references(parsed: SectionContext) -> Iterator[Violation]:
             yield from _check_web_endpoint("x-sandbox.requests.log.endpoint", log.endpoint, parsed)
             yield from _check_secret("x-sandbox.requests.log.secret", log.secret, parsed)
     yield from _check_events(parsed)
+    if transfers := parsed.sandbox.transfers:
+        key = "x-sandbox.transfers"
+        yield from _check_web_endpoint(f"{key}.endpoint", transfers.endpoint, parsed)
+        yield from _check_secret(f"{key}.secret", transfers.secret, parsed)
+        if not parsed.sandbox.stellar:
+            yield key, "The sandboxes have no account.", "Add `stellar: true`."
     if clock := parsed.sandbox.clock:
         yield from _check_web_endpoint("x-sandbox.clock.endpoint", clock.endpoint, parsed)
     for index, name in enumerate(parsed.sandbox.root):

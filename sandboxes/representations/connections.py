@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from django.conf import settings
+
 from sandboxes.blueprints import Blueprint, find_for_sandbox
 from sandboxes.blueprints.blueprint import url_variable_name, variable_name
 from sandboxes.gateway import names
@@ -22,6 +24,9 @@ def environment_variables(
     found |= {variable_name(name): value for name, value in credentials.items()}
     if sandbox.stellar_public_key:
         found["STELLAR_PUBLIC_KEY"] = sandbox.stellar_public_key
+        found["STELLAR_NETWORK_PASSPHRASE"] = settings.STELLAR_NETWORK_PASSPHRASE
+        if settings.HORIZON_URL:
+            found["HORIZON_URL"] = settings.HORIZON_URL
     return found
 
 

@@ -7,6 +7,13 @@ from sandboxes.stellar.friendbot import (
     FundingRetryable,
     request_funds,
 )
+from sandboxes.stellar.horizon import (
+    HorizonUnavailable,
+    Transfer,
+    is_enabled,
+    latest_transfers,
+    transfers_of,
+)
 from sandboxes.stellar.strkey import new_key_pair
 
 __all__ = [
@@ -14,6 +21,11 @@ __all__ = [
     "TIMEOUT_SECONDS",
     "FundingRejected",
     "FundingRetryable",
+    "HorizonUnavailable",
+    "Transfer",
+    "is_enabled",
+    "latest_transfers",
     "new_key_pair",
     "request_funds",
+    "transfers_of",
 ]

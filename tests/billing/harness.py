@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures" / "billing"
 BLUEPRINT = ROOT / "sandboxes" / "blueprints" / "billing"
 API_KEY = "sk_test_ThisOneIsForTestsAlone00000000"
+PORTAL_KEY = "sk_portal_ThisOneIsForTestsAlone000"
+STELLAR_ADDRESS = "GAAZI4TCR3TY5OJHCTJC2A4QSY6CJWJH5IAJTGKIN2ER7LBNVKOCCWN7"
 TIME_LIMIT = 20.0
 MAX_LOG_BYTES = 1024 * 1024
 RESOURCES = (
@@ -93,7 +95,8 @@ def launch_billing(
     blueprint, sandbox_id = load("billing"), f"sbx_{secrets.token_hex(8)}"
     values = blueprint.new_secrets()
     moment = (launched_at or datetime.now(UTC)).isoformat()
-    spec = blueprint.spec(sandbox_id, {**values, "SANDBOX_LAUNCHED_AT": moment}, disk_mb=2048)
+    variables = {"SANDBOX_LAUNCHED_AT": moment, "SANDBOX_STELLAR_PUBLIC_KEY": STELLAR_ADDRESS}
+    spec = blueprint.spec(sandbox_id, values | variables, disk_mb=2048)
     published = addresses(runtime.create(spec, lambda _: None, 60))
     credentials = blueprint.fill_credentials(values, published)
     url = blueprint.endpoint_urls(published)["api"]
@@ -151,7 +154,13 @@ def running_api(packages: Path, database_url: str) -> Iterator[tuple[str, Callab
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile("w+") as log:
         process = start_api(
-            packages, log, API_KEY=API_KEY, DATABASE_URL=database_url, PORT=str(port)
+            packages,
+            log,
+            API_KEY=API_KEY,
+            PORTAL_KEY=PORTAL_KEY,
+            STELLAR_ADDRESS=STELLAR_ADDRESS,
+            DATABASE_URL=database_url,
+            PORT=str(port),
         )
         try:
             _wait_until_up(url, process)

@@ -46,6 +46,8 @@ GENERATED = (
     "webhook_endpoints",
     "webhook_deliveries",
     "requests",
+    "stellar_payments",
+    "stellar_transfers",
 )
 
 

@@ -78,7 +78,10 @@ def test_the_shipped_blueprint_supports_the_process_runtime() -> None:
         != billing.reset.command_for("docker")
         == billing.reset.command
     )
-    variables = billing.new_secrets() | {"SANDBOX_LAUNCHED_AT": "now"}
+    variables = billing.new_secrets() | {
+        "SANDBOX_LAUNCHED_AT": "now",
+        "SANDBOX_STELLAR_PUBLIC_KEY": "",
+    }
     spec = billing.spec("sbx_1", variables, disk_mb=100)
     api = next(service for service in spec.services if service.name == "api")
     assert api.process == ProcessSpec(

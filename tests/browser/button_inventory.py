@@ -446,9 +446,19 @@ BUTTONS = [
             ("422 POST", "req_3"),
         )
     ),
-    Button("button Filter", "requests", expect_path(r"/requests/\?method=&status=&path=&text=$")),
+    Button(
+        "button Filter",
+        "requests",
+        expect_path(r"/sandboxes/sbx_\w+/requests/\?method=&status=&path=&text=$"),
+    ),
     Button("link Refresh", "requests", expect_text("/v1/plans/plan_x")),
-    Button("button Send again log_000000001", "requests-sent", expect_text("201 Created")),
+    Button(
+        "button Send again log_000000001",
+        "requests",
+        expect_text("201 Created"),
+        lambda page: page.locator("summary", has_text="201").click(),
+    ),
+    Button("summary Headers", "requests-sent", expect_text("content-type")),
     Button(
         "button Send again log_000000002",
         "requests",

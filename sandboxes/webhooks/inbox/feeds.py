@@ -28,6 +28,7 @@ from sandboxes.models.abstract.batch_delete import delete_batch
 from sandboxes.webhooks.inbox import tasks
 from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 from sandboxes.webhooks.inbox.source import Page, ReadEndpoint
+from sandboxes.worker import stellar
 
 MAX_KEPT = 1000
 """Events of a sandbox that are kept; older ones that are delivered are deleted."""
@@ -121,6 +122,9 @@ def store(feed_id: int, epoch: int, page: Page) -> int:
     )
     endpoints = _update_endpoints(sandbox, page.endpoints) if sandbox.owner_id else []
     enqueue(events, endpoints)
+    if events:
+        # From now on, the sandbox may wait for a transfer to its account.
+        stellar.want(sandbox)
     _trim(sandbox)
     feed.cursor, feed.error = page.events[-1].id, ""
     feed.save(update_fields=["cursor", "error"])

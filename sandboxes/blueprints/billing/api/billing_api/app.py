@@ -70,6 +70,7 @@ class Application:
         self._key = settings.api_key.encode()
         self._portal_key = settings.portal_key.encode()
         self._scenario = settings.scenario
+        self._stellar_address = settings.stellar_address
         self._database = database
         self._request_log = request_log
         self._after_write = after_write
@@ -143,7 +144,7 @@ class Application:
                 clock.lock(cursor, operation.clock_lock)
 
             def handle() -> bytes:
-                call = Call(cursor, row_id, body, query, self._key, may_wait)
+                call = Call(cursor, row_id, body, query, self._key, may_wait, self._stellar_address)
                 return msgspec.json.encode(operation.handle(call))
 
             if not key:

@@ -23,6 +23,7 @@ from .resources.models import (
     SUBSCRIPTIONS,
 )
 from .resources.requests import REQUESTS
+from .resources.stellar_payments import STELLAR_PAYMENTS, STELLAR_TRANSFERS
 from .resources.test_clock import SandboxClock
 from .resources.webhooks import WEBHOOK_DELIVERIES, WEBHOOK_ENDPOINTS
 from .web import Operation, ProblemDetails
@@ -72,6 +73,8 @@ TABLES = (
     WEBHOOK_DELIVERIES,
     FAULTS,
     REQUESTS,
+    STELLAR_PAYMENTS,
+    STELLAR_TRANSFERS,
 )
 TAGS = {table.name: getdoc(table.model) for table in TABLES} | {"test_clock": getdoc(SandboxClock)}
 
@@ -126,6 +129,9 @@ EXAMPLE_IDS = {
     "getFault": "flt_001",
     "deleteFault": "flt_002",
     "getRequest": "log_000000001",
+    "getStellarPayment": "stp_001",
+    "lookUpStellarPayment": "stp_001",
+    "getStellarTransfer": "stt_001",
 }
 """Seeded rows whose status allows the operation, whichever examples were sent before."""
 
@@ -157,6 +163,9 @@ EXAMPLE_BODIES = {
         "event_id": "evt_000000001",
         "response_status": 204,
     },
+    "createStellarPayment": {"invoice_id": "inv_016"},
+    "lookUpStellarPayment": {"transaction_hash": "0" * 64},
+    "reportStellarTransfers": {"problem": "The portal can't reach Stellar's network now."},
     "createFault": {"path": "/v1/plans", "latency_ms": 50, "seconds": 10},
 }
 

@@ -27,10 +27,12 @@ class Settings(NamedTuple):
     """Which data the database starts with."""
     portal_key: str = ""
     """A second key, with which the portal reads events and records deliveries; optional."""
+    stellar_address: str = ""
+    """The sandbox's account on Stellar's network; optional."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Read ``API_KEY``, ``DATABASE_URL``, ``HOST``, ``PORT``, ``PORTAL_KEY`` and ``SCENARIO``.
+    """Read ``API_KEY``, ``DATABASE_URL``, ``HOST``, ``PORT`` and the optional variables.
 
     Raises SettingsError.
     """
@@ -45,7 +47,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     host = environ.get("HOST", Settings._field_defaults["host"])
     scenario = environ.get("SCENARIO") or Settings._field_defaults["scenario"]
     port, portal_key = _port(environ.get("PORT", "8080")), environ.get("PORTAL_KEY", "")
-    return Settings(api_key, database_url, host, port, scenario, portal_key)
+    address = environ.get("STELLAR_ADDRESS", "")
+    return Settings(api_key, database_url, host, port, scenario, portal_key, address)
 
 
 def _port(text: str) -> int:

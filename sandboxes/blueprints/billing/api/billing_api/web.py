@@ -96,7 +96,8 @@ def unavailable(detail: str) -> Problem:
 class Call(Struct):
     """One validated call of an operation, within its transaction.
 
-    ``key`` is the API key of the sandbox, from which secrets are derived. If the call
+    ``key`` is the API key of the sandbox, from which secrets are derived, and
+    ``stellar_address`` the account of the sandbox on Stellar's network, if it has one. If the call
     ``may_wait``, a handler that has nothing to return may raise NothingYet.
     """
 
@@ -106,6 +107,7 @@ class Call(Struct):
     query: Any
     key: bytes = b""
     may_wait: bool = False
+    stellar_address: str = ""
 
 
 class Operation(Struct, frozen=True):

@@ -12,6 +12,7 @@ from . import (
     plans,
     refunds,
     requests,
+    stellar_payments,
     subscribers,
     subscriptions,
     test_clock,
@@ -33,5 +34,6 @@ OPERATIONS: list[Operation] = [
     *webhooks.OPERATIONS,
     *faults.OPERATIONS,
     *requests.OPERATIONS,
+    *stellar_payments.OPERATIONS,
 ]
 faults.KNOWN_PATHS.update(operation.path for operation in OPERATIONS)

@@ -58,6 +58,10 @@ EventType = Literal[
     "payment.partially_refunded",
     "payment.refunded",
     "refund.created",
+    "stellar_payment.created",
+    "stellar_payment.updated",
+    "stellar_payment.paid",
+    "stellar_payment.late",
     "test_clock.advanced",
 ]
 EVENT_TYPES: tuple[str, ...] = get_args(EventType)

@@ -180,6 +180,12 @@ def attempt(
     return PAYMENTS.get(cursor, payment.id)
 
 
+def settle(cursor: Cursor, payment_id: str, status: PaymentStatus) -> Payment:
+    """Settle a pending payment whose invoice can be paid."""
+    payment, invoice = _lock_with_invoice(cursor, payment_id)
+    return _settle(cursor, payment, invoice, status, None)
+
+
 def settle_when_due(cursor: Cursor, payment_id: str) -> None:
     """Settle a pending payment that settles without a request, if its time has come."""
     payment, invoice = _lock_with_invoice(cursor, payment_id)
