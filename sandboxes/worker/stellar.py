@@ -59,7 +59,8 @@ def start() -> None:
 def _run() -> None:
     due: dict[int, float] = {}
     try:
-        for sandbox in Sandbox.objects.filter(state=State.RUNNING, funding=Funding.FUNDED):
+        funded = Sandbox.objects.filter(state=State.RUNNING, funding=Funding.FUNDED)
+        for sandbox in funded.defer("secrets"):
             want(sandbox)
     except Exception:
         log.exception("stellar_payments_failed")

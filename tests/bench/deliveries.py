@@ -1,14 +1,16 @@
-"""Events of a sandbox: how long they take to their webhook endpoint."""
+"""A sandbox of billing in use: events until they arrive, memory, and a year of the clock."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 from typing import Any
 
+from tests.bench import memory
 from tests.bench.environment import PortalEnvironment, billing, destroy, launch
 from tests.helpers.servers import serving
 
@@ -41,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def deliveries(env: PortalEnvironment, times: int) -> dict[str, Any]:
-    """Measure from the response to a change, when its event exists, to the arrival at a server."""
+    """Measure events, from the response to a change to their arrival; then memory and a year."""
     client = env.developer()
     _, sandbox = launch(client)
     api = billing(client, sandbox)
@@ -49,9 +51,13 @@ def deliveries(env: PortalEnvironment, times: int) -> dict[str, Any]:
         url = f"http://127.0.0.1:{receiver.server_port}/"
         api("POST", "/v1/webhook_endpoints", {"url": url, "event_types": ["plan.updated"]})
         seconds = [_deliver(api, receiver, number) for number in range(times + 3)]
+    sizes = memory.of_sandboxes(env.engine, env.portal.instance)[sandbox["id"]]
+    year = api("POST", "/v1/test_clock", {"advance_by": "P1Y"})
     destroy(env, client, sandbox)
-    # The first ones include what processes do only once.
-    return {"seconds": seconds[3:]}
+    if year.status != HTTPStatus.OK:
+        raise RuntimeError(f"The clock answered {year.status}: {year.body.decode()}")
+    # The first events include what processes do only once.
+    return {"seconds": seconds[3:], "mb": sum(sizes.values()), "year_seconds": year.seconds}
 
 
 def _deliver(api: Any, receiver: Receiver, number: int) -> float:

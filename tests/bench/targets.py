@@ -277,6 +277,16 @@ def _deliveries(results: Results) -> TargetResult:
     return TargetResult(measured, taken.p50 <= 0.2, _contention(results))
 
 
+def _sandbox_in_use(results: Results) -> TargetResult:
+    used = results["deliveries"]["mb"]
+    return TargetResult(f"{used:.0f} MB in cgroups", used <= 40)
+
+
+def _year(results: Results) -> TargetResult:
+    seconds = results["deliveries"]["year_seconds"]
+    return TargetResult(f"{seconds:.2f} s", seconds <= 3, _contention(results))
+
+
 def _cpu(
     page: str, limit_ms: float, limit_kb: float | None = None
 ) -> Callable[[Results], TargetResult]:
@@ -349,6 +359,8 @@ TARGETS = [
     ),
     Target("Admin list of 100,000 sandboxes", "p95 ≤ 250 ms", _admin),
     Target("Event of a sandbox, until it arrives at an endpoint", "p50 ≤ 200 ms", _deliveries),
+    Target("Memory of a sandbox of billing in use", "≤ 40 MB", _sandbox_in_use),
+    Target("A year of the test clock, standard seed", "≤ 3 s", _year),
     Target("Gateway, added to a request", "p50 ≤ 1 ms above direct TLS", _gateway),
     Target("CPU of the gateway's poll, 500 routes", "p50 ≤ 20 ms", _routes),
 ]

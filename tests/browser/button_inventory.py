@@ -351,6 +351,9 @@ BUTTONS = [
             "webhook endpoints",
             "webhook deliveries",
             "faults",
+            "requests",
+            "stellar payments",
+            "stellar transfers",
         )
     ),
     Button("summary Test clock", "explorer", expect_text("Change the test clock")),
@@ -380,6 +383,9 @@ BUTTONS = [
             "Webhook endpoints",
             "Webhook deliveries",
             "Faults",
+            "Requests",
+            "Stellar payments",
+            "Stellar transfers",
         )
     ),
     Button("link ROW", "explorer-start", expect_text('"id": "plan_0"')),

@@ -47,6 +47,7 @@ def test_operations_of_billing_are_grouped_by_resource(billing: openapi.Descript
     resources = ["plans", "subscribers", "subscriptions", "invoices", "payments"]
     resources += ["payment_methods", "refunds", "events", "webhook_endpoints"]
     resources += ["webhook_deliveries", "faults"]
+    resources += ["requests", "stellar_payments", "stellar_transfers"]
     groups = [group.name for group in billing.groups]
     groups.remove("test_clock")  # It has no list.
     assert groups == resources

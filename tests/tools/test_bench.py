@@ -97,7 +97,7 @@ SAMPLE: results.Results = {
     "processes": {"web": 120.0, "worker": 90.0, "reaper": 70.0},
     "gateway": {"routes": 500, "through": [0.0003, 0.0004], "direct": [0.0001, 0.0001]},
     "routes": {"routes": 501, "cpu_seconds": [0.006, 0.006]},
-    "deliveries": {"seconds": [0.08, 0.09, 0.12]},
+    "deliveries": {"seconds": [0.08, 0.09, 0.12], "mb": 33.0, "year_seconds": 1.2},
     "dashboards": {
         "count": 1000,
         "polls": [0.01] * 100,
@@ -183,6 +183,8 @@ MISSED = {
         "pages__by_ended_count__100000__admin list__client": [0.3, 0.3]
     },
     "Event of a sandbox, until it arrives at an endpoint": {"deliveries__seconds": [0.3, 0.3]},
+    "Memory of a sandbox of billing in use": {"deliveries__mb": 41.0},
+    "A year of the test clock, standard seed": {"deliveries__year_seconds": 3.1},
     "Gateway, added to a request": {"gateway__through": [0.002, 0.002]},
     "CPU of the gateway's poll, 500 routes": {"routes__cpu_seconds": [0.03, 0.03]},
 }

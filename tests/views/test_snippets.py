@@ -76,7 +76,7 @@ def test_the_postman_collection_contains_the_address_and_key_of_the_sandbox(
     values = {one["key"]: one["value"] for one in collection["variable"]}
     assert values["base_url"] == f"http://{sandbox.addresses['api:8080']}"
     assert values["api_key"] == sandbox.secrets["API_KEY"]
-    assert sum(len(folder["item"]) for folder in collection["item"]) == 54
+    assert sum(len(folder["item"]) for folder in collection["item"]) == 64
     assert (response["Content-Type"], response["Cache-Control"]) == ("application/json", "no-store")
     assert event_kinds(sandbox).count("credentials_read") == 1
 
