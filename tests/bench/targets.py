@@ -279,7 +279,7 @@ def _deliveries(results: Results) -> TargetResult:
 
 def _sandbox_in_use(results: Results) -> TargetResult:
     used = results["deliveries"]["mb"]
-    return TargetResult(f"{used:.0f} MB in cgroups", used <= 40)
+    return TargetResult(f"{used:.0f} MB in cgroups", used <= 40, "Database and API together.")
 
 
 def _year(results: Results) -> TargetResult:

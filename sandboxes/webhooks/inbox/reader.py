@@ -41,7 +41,7 @@ PAUSE = timedelta(seconds=2)
 RETRY = timedelta(seconds=5)
 """After a read that failed."""
 BURST, EVENTS_PER_SECOND = 1000, 50.0
-"""Events of a sandbox that are read at once, and from then on; floods hold up nobody else."""
+"""Events of a sandbox that are read at once, and from then on, so that others don't wait."""
 TOO_FAST = f"Reading is slowed down to {EVENTS_PER_SECOND:g} events a second."
 OPENING = Traffic(HEADER_BYTES * 4 + 350, HEADER_BYTES * 2)
 """About this is sent and received on a connection before the sandbox holds its response."""
