@@ -218,7 +218,11 @@ def _inbox(sandbox: Sandbox) -> dict[str, object]:
     event = SandboxEvent.objects.create(
         sandbox=sandbox, event_id="evt_000000001", type="invoice.paid", body="{}"
     )
-    return {"endpoint_id": endpoint.endpoint_id, "event_id": event.message_id}
+    return {
+        "endpoint_id": endpoint.endpoint_id,
+        "event_id": event.message_id,
+        "log_id": "log_000000001",
+    }
 
 
 def _save_point(sandbox: Sandbox) -> dict[str, object]:

@@ -83,6 +83,8 @@ PORTAL = {
     "sandboxes/<public_id>/api/": rule(GET=OWNER_ONLY),
     "sandboxes/<public_id>/api/reference/": rule(GET=OWNER_ONLY),
     "sandboxes/<public_id>/api/send/": rule(GET=OWNER_REDIRECTED, POST=OWNER_ONLY),
+    "sandboxes/<public_id>/requests/": rule(GET=OWNER_ONLY),
+    "sandboxes/<public_id>/requests/<log_id>/repeat/": rule(GET=OWNER_REDIRECTED, POST=OWNER_ONLY),
     "sandboxes/<public_id>/inbox/": rule(GET=OWNER_ONLY),
     "sandboxes/<public_id>/inbox/events/": rule(GET=OWNER_ONLY),
     "sandboxes/<public_id>/inbox/create/": rule(
@@ -250,8 +252,12 @@ API = {
     "api/v1/sandboxes/<sandbox_id>/extensions": rule(POST="401 404 201 404", data={"minutes": 15}),
     "api/v1/sandboxes/<sandbox_id>/operations": rule(GET="401 404 503 404"),
     "api/v1/sandboxes/<sandbox_id>/requests": rule(
-        POST="401 404 503 404", data={"method": "GET", "path": "/v1/plans"}
+        GET="401 404 503 404",
+        POST="401 404 503 404",
+        data={"method": "GET", "path": "/v1/plans"},
     ),
+    "api/v1/sandboxes/<sandbox_id>/requests/<log_id>": rule(GET="401 404 503 404"),
+    "api/v1/sandboxes/<sandbox_id>/requests/<log_id>/repeat": rule(POST="401 404 503 404"),
     "api/v1/sandboxes/<sandbox_id>/agent-calls": rule(
         POST="401 404 200 404", data={"agent": "tests", "tool": "call_api"}
     ),
