@@ -56,6 +56,7 @@ def test_newman_gets_a_success_for_every_request_of_a_collection(
         **receive(sandbox, "order.paid"),
         "webhook_id": webhook.public_id,
         "delivery_id": outbox.send_test(webhook).message_id,
+        "log_id": "log_000000001",
         "service": "api",
     }
     described_api = openapi.read(json.dumps(described()).encode())
