@@ -18,6 +18,8 @@ from sandboxes.api.pagination import Limit
 from sandboxes.explorer import request_log
 from sandboxes.models import Sandbox
 
+__all__ = ["router"]  # Of all requests to sandboxes: `explorer` sends them by the same path.
+
 Cursor = QueryEx[str, P(description="`next_cursor` of the previous page.", max_length=500)]
 
 
