@@ -23,9 +23,9 @@ from sandboxes.views import (
 )
 from sandboxes.views.dashboard import views as dashboard
 from sandboxes.views.explorer import views as explorer
-from sandboxes.views.save_points import views as save_points
 from sandboxes.views.inbox import events as inbox
 from sandboxes.views.inbox import requests
+from sandboxes.views.save_points import views as save_points
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from sandboxes.api import launch, limits, observability, problems, request_log, save_points
+from sandboxes.api import launch, limits, observability, problems, save_points
 from sandboxes.api.auth import READ
 from sandboxes.api.openapi import PortalAPI, ReferencePage
-from sandboxes.api.webhooks import endpoints, inbox
+from sandboxes.api.webhooks import endpoints, inbox, request_log
 
 __all__ = ["api"]
 

@@ -27,7 +27,7 @@ def test_the_guide_leads_to_a_renewed_failed_and_recovered_subscription(api: Api
         ["bash", "-eu"], input="\n".join(script), capture_output=True, text=True, check=True
     )
     answers = [json.loads(line) for line in done.stdout.splitlines() if line]
-    assert [one for one in answers if one.get("status") in range(400, 600)] == []
+    assert [one for one in answers if "detail" in one] == []
     states = [one["status"] for one in answers if str(one.get("id")).startswith("sbn_")]
     assert states == ["active", "past_due", "active"]
     subscription = next(one["id"] for one in answers if str(one.get("id")).startswith("sbn_"))
