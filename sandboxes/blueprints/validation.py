@@ -288,18 +288,23 @@ def _check_references(parsed: SectionContext) -> Iterator[Violation]:
             yield from _check_web_endpoint("x-sandbox.requests.log.endpoint", log.endpoint, parsed)
             yield from _check_secret("x-sandbox.requests.log.secret", log.secret, parsed)
     yield from _check_events(parsed)
-    if transfers := parsed.sandbox.transfers:
-        key = "x-sandbox.transfers"
-        yield from _check_web_endpoint(f"{key}.endpoint", transfers.endpoint, parsed)
-        yield from _check_secret(f"{key}.secret", transfers.secret, parsed)
-        if not parsed.sandbox.stellar:
-            yield key, "The sandboxes have no account.", "Add `stellar: true`."
+    yield from _check_transfers(parsed)
     if clock := parsed.sandbox.clock:
         yield from _check_web_endpoint("x-sandbox.clock.endpoint", clock.endpoint, parsed)
     for index, name in enumerate(parsed.sandbox.root):
         yield from _check_service(f"x-sandbox.root.{index}", name, parsed)
     for name in parsed.sandbox.users:
         yield from _check_service(f"x-sandbox.users.{name}", name, parsed)
+
+
+def _check_transfers(parsed: SectionContext) -> Iterator[Violation]:
+    if not (transfers := parsed.sandbox.transfers):
+        return
+    key = "x-sandbox.transfers"
+    yield from _check_web_endpoint(f"{key}.endpoint", transfers.endpoint, parsed)
+    yield from _check_secret(f"{key}.secret", transfers.secret, parsed)
+    if not parsed.sandbox.stellar:
+        yield key, "The sandboxes have no account.", "Add `stellar: true`."
 
 
 def _check_events(parsed: SectionContext) -> Iterator[Violation]:
