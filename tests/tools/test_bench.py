@@ -97,6 +97,13 @@ SAMPLE: results.Results = {
     "processes": {"web": 120.0, "worker": 90.0, "reaper": 70.0},
     "gateway": {"routes": 500, "through": [0.0003, 0.0004], "direct": [0.0001, 0.0001]},
     "routes": {"routes": 501, "cpu_seconds": [0.006, 0.006]},
+    "save points": {
+        "save": [0.6, 0.7],
+        "pause": [0.2, 0.3],
+        "restore": [0.6, 0.7],
+        "launch": [0.8, 0.9],
+        "cold": [0.7, 0.8],
+    },
     "deliveries": {"seconds": [0.08, 0.09, 0.12], "mb": 33.0, "year_seconds": 1.2},
     "dashboards": {
         "count": 1000,
@@ -182,6 +189,9 @@ MISSED = {
     "Admin list of 100,000 sandboxes": {
         "pages__by_ended_count__100000__admin list__client": [0.3, 0.3]
     },
+    "Save of a billing sandbox": {"save points__save": [0.9, 0.9]},
+    "Restoration to a save point": {"save points__restore": [1.3, 1.3]},
+    "Launch from a save point ÷ cold launch": {"save points__launch": [1.2, 1.2]},
     "Event of a sandbox, until it arrives at an endpoint": {"deliveries__seconds": [0.3, 0.3]},
     "Memory of a sandbox of billing in use": {"deliveries__mb": 41.0},
     "A year of the test clock, standard seed": {"deliveries__year_seconds": 3.1},
