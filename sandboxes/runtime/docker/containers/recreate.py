@@ -103,7 +103,11 @@ class Recreator:
         taken = {volume for one in described.values() for volume in mounted(one)}
         new = self.creator.create_containers(spec, host_ports, taken)
         report(START_STEP)
-        seconds = {service.name: service.stop_seconds for service in spec.services}
+        # A service without data needs no time, which open connections could take.
+        seconds = {
+            service.name: service.stop_seconds if service.writes_to_layer or service.volumes else 0
+            for service in spec.services
+        }
         stops = [(one, seconds.get(name, STOP_SECONDS)) for name, one in previous.items()]
         run_parallel([partial(stop_container, self.engine, *stop) for stop in stops])
         return self.starter.start(spec, new, report, timer)
