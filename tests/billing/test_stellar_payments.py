@@ -112,3 +112,11 @@ def test_an_invoice_that_cannot_be_paid_is_refused(reader: ApiClient) -> None:
     assert_problem(refused, 409, "paid")
     unknown = reader.post("/v1/stellar_payments", json={"invoice_id": "inv_x"})
     assert_problem(unknown, 422, field="invoice_id")
+
+
+@pytest.mark.parametrize("changes", [{"operation_id": "\0"}, {"amount": "1e3"}, {"hash": "ab"}])
+def test_an_invalid_transfer_is_refused(
+    api: ApiClient, payment: dict[str, Any], changes: dict[str, str]
+) -> None:
+    body = {"transfers": [transfer(payment, **changes)]}
+    assert_problem(api.post("/v1/stellar_transfers", json=body), 422)

@@ -30,7 +30,7 @@ Status = Literal["waiting", "paid", "late"]
 Outcome = Literal["paid", "unknown_memo", "wrong_asset", "wrong_amount", "late", "not_payable"]
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="Hash of a transaction")]
 Minutes = Annotated[int, Meta(ge=1, le=1440)]
-ShortText = Annotated[str, Meta(max_length=100)]
+Word = Annotated[str, Meta(pattern=r"^[!-~]{1,100}\Z")]
 XlmAmount = Annotated[Decimal, Meta(description="XLM as a decimal string", examples=["49.0000000"])]
 AmountOfTransfer = Annotated[
     str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,7})?\Z", examples=["49.0000000"])
@@ -103,11 +103,11 @@ class Lookup(Struct, forbid_unknown_fields=True):
 class FoundTransfer(Struct):
     """A transfer as the portal found it; `asset` is `native` or `CODE:ISSUER`."""
 
-    operation_id: Annotated[str, Meta(min_length=1, max_length=100)]
+    operation_id: Word
     hash: Hash
-    source: ShortText
-    destination: ShortText
-    asset: ShortText
+    source: Word
+    destination: Word
+    asset: Word
     amount: AmountOfTransfer
     at: Timestamp
     memo: Text = ""
