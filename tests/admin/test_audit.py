@@ -14,6 +14,7 @@ from django.contrib.auth.models import Group
 
 from sandboxes import actions, blueprints
 from sandboxes.accounts import api_tokens
+from sandboxes.actions import engines, save_points
 from sandboxes.admin.base import PortalAdmin, ReadOnlyAdminMixin
 from sandboxes.blueprints.document import dump
 from sandboxes.lib import clock
@@ -21,18 +22,20 @@ from sandboxes.models import (
     AuditEntry,
     AuditIsAppendOnly,
     BlueprintVersion,
+    Engine,
     IdentityRule,
     Invitation,
     LimitOverride,
     Maintenance,
     Pool,
     RuntimeSettings,
+    SavePoint,
 )
 from sandboxes.operators import audit
 from sandboxes.operators.audit import AuditActor
 from sandboxes.webhooks import endpoints
 from tests.helpers.admin import page_of, run_action
-from tests.helpers.scenarios import launch, request
+from tests.helpers.scenarios import launch, request, run_on_commit
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("runtime")]
 
@@ -40,7 +43,7 @@ AUDIT = "/admin/sandboxes/auditentry/"
 PAGES = sorted(admin.site._registry.values(), key=lambda page: page.opts.label)
 ACTS = [(page, question) for page in PAGES for question in getattr(page, "confirmed_actions", ())]
 EDITED = [page for page in PAGES if not isinstance(page, ReadOnlyAdminMixin)]
-ANSWERS = {"minutes": "20", "password": "a-long-enough-Pa55word", "text": "Hello."}
+ANSWERS = {"minutes": "20", "force": "on", "password": "a-long-enough-Pa55word", "text": "Hello."}
 """Form data of actions besides the reason."""
 
 
@@ -66,6 +69,8 @@ def subject(page: admin.ModelAdmin, alice) -> object:
         "maintenance": Maintenance.current,
         "runtimesettings": RuntimeSettings.current,
         "blueprintversion": new_version,
+        "engine": lambda: Engine.objects.create(name="east", address="tcp://192.0.2.2:2376"),
+        "savepoint": lambda: new_save_point(alice),
         "webhook": lambda: endpoints.create(alice, "http://example.com/", ["sandbox.failed"])[0],
     }
     return rows[page.opts.model_name]()
@@ -76,6 +81,12 @@ def new_version() -> BlueprintVersion:
     return BlueprintVersion.objects.create(
         name="billing", digest="a" * 32, document=document, images={}
     )
+
+
+def new_save_point(owner) -> SavePoint:
+    with run_on_commit():
+        save_point, _ = save_points.create(launch(owner), "before the upgrade", owner)
+    return save_point
 
 
 @pytest.mark.parametrize("desk_page", PAGES, ids=lambda page: page.opts.label)
@@ -118,6 +129,10 @@ def prepared(question, row, alice):
         case "disable" if isinstance(row, BlueprintVersion):
             row.is_active = True
             row.save()
+        case "activate" if isinstance(row, Engine):
+            engines.drain(row)
+        case "withdraw" if isinstance(row, SavePoint):
+            save_points.make_starting_point(row, wanted=True)
         case "retry_removal":
             actions.destroy(row, alice)
         case "lift":

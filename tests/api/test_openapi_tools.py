@@ -14,6 +14,7 @@ from django.test import Client
 from sandboxes.accounts import api_tokens
 from sandboxes.blueprints.auth import Auth, AuthType
 from sandboxes.explorer import openapi, postman
+from sandboxes.lib import clock
 from sandboxes.models import EventType, Sandbox
 from sandboxes.webhooks import endpoints, outbox
 from tests.fakes.sandbox_api import SandboxApi, with_api_address
@@ -51,27 +52,34 @@ def test_newman_gets_a_success_for_every_request_of_a_collection(
     sandbox_id = ApiClient(alice).launch(heartbeat_seconds=300)["id"]
     sandbox = with_api_address(Sandbox.objects.get(public_id=sandbox_id), api.address)
     offer_events(api)
+    unreachable = ApiClient(alice).launch()["id"]
+    Sandbox.objects.filter(public_id=unreachable).update(unreachable_since=clock.now())
+    saved = ApiClient(alice).post(f"/sandboxes/{sandbox_id}/save-points", {"name": "first"}).json()
     values = {
         "sandbox_id": sandbox_id,
         **receive(sandbox, "order.paid"),
         "webhook_id": webhook.public_id,
         "delivery_id": outbox.send_test(webhook).message_id,
         "log_id": "log_000000001",
+        "save_point_id": saved["id"],
         "service": "api",
     }
     described_api = openapi.read(json.dumps(described()).encode())
     token, auth = api_tokens.issue(alice, "newman")[1], Auth(AuthType.BEARER, "token")
     collection = postman.build_collection(described_api, "Portal", live_server.url, auth, token)
     requests = [request for group in collection["item"] for request in group["item"]]
-    for parameter in (
-        one for item in requests for kind in ("variable", "query")
-        for one in item["request"]["url"][kind]
-    ):  # fmt: skip
-        if parameter["key"] in values:
-            parameter |= {"value": values[parameter["key"]], "disabled": False}
-    # What is deleted can't be used by another request, and a reset deletes events.
+    for item in requests:
+        own = {"sandbox_id": unreachable} if item["name"] == "Replace Sandbox" else {}
+        known = values | own
+        for parameter in item["request"]["url"]["variable"] + item["request"]["url"]["query"]:
+            if parameter["key"] in known:
+                parameter |= {"value": known[parameter["key"]], "disabled": False}
+    # What is deleted can't be used by another request, and a reset deletes events and the address.
     requests.sort(
-        key=lambda item: (item["request"]["method"] == "DELETE", item["name"].startswith("Reset"))
+        key=lambda item: (
+            item["request"]["method"] == "DELETE",
+            item["name"].startswith(("Reset", "Restore")),
+        )
     )
     statuses = tools.run_collection(collection | {"item": requests}, tmp_path)
     assert len(statuses) == len(described_api.operations)

@@ -37,6 +37,7 @@ ADDED = {
     "heartbeat_seconds",
     "heartbeat_expires_at",
     "unreachable_since",
+    "launched_from",
 }
 
 

@@ -88,14 +88,21 @@ class LaunchedSandbox:
 Launched = TypeVar("Launched", bound=LaunchedSandbox)
 
 
+def launch_variables(launched_at: datetime) -> dict[str, str]:
+    """Return the variables that the portal sets at a launch."""
+    return {
+        "SANDBOX_LAUNCHED_AT": launched_at.isoformat(),
+        "SANDBOX_STELLAR_PUBLIC_KEY": STELLAR_ADDRESS,
+    }
+
+
 def launch_billing(
     kind: type[Launched], runtime: Runtime, launched_at: datetime | None = None
 ) -> Launched:
     """Launch a billing sandbox."""
     blueprint, sandbox_id = load("billing"), f"sbx_{secrets.token_hex(8)}"
     values = blueprint.new_secrets()
-    moment = (launched_at or datetime.now(UTC)).isoformat()
-    variables = {"SANDBOX_LAUNCHED_AT": moment, "SANDBOX_STELLAR_PUBLIC_KEY": STELLAR_ADDRESS}
+    variables = launch_variables(launched_at or datetime.now(UTC))
     spec = blueprint.spec(sandbox_id, values | variables, disk_mb=2048)
     published = addresses(runtime.create(spec, lambda _: None, 60))
     credentials = blueprint.fill_credentials(values, published)

@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import IPv4Network
 
 import docker
@@ -15,13 +16,18 @@ import pytest
 
 from sandboxes.blueprints import addresses, load
 from sandboxes.runtime.docker import DockerRuntime
-from tests.billing.harness import TIME_LIMIT, ApiClient, LaunchedSandbox, launch_billing
+from tests.billing.harness import (
+    TIME_LIMIT,
+    ApiClient,
+    LaunchedSandbox,
+    launch_billing,
+    launch_variables,
+)
 from tests.harness.runtimes import ignore_step, new_id
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 SAVE_POINT = "sp_0123456789abcdef"
-PUBLIC = "SANDBOX_LAUNCHED_AT"
 
 
 @pytest.fixture
@@ -48,7 +54,7 @@ def everything_in(image: str) -> bytes:
 def test_a_copy_has_the_data_and_none_of_the_secrets(runtime: DockerRuntime) -> None:
     source = launch_billing(LaunchedSandbox, runtime)
     environment = {k: v for each in source.spec.services for k, v in each.environment.items()}
-    password, launched_at = environment["DATABASE_PASSWORD"], environment[PUBLIC]
+    password = environment["DATABASE_PASSWORD"]
     [plan] = source.api.list_all("/v1/plans?limit=100")[:1]
     source.api.ok("PATCH", f"/v1/plans/{plan['id']}", json={"name": "Saved"})
     runtime.save(source.spec, SAVE_POINT)
@@ -63,7 +69,7 @@ def test_a_copy_has_the_data_and_none_of_the_secrets(runtime: DockerRuntime) -> 
 
     blueprint = load("billing")
     own = blueprint.new_secrets()
-    variables = {**own, PUBLIC: launched_at}
+    variables = own | launch_variables(datetime.now(UTC))
     copy = blueprint.spec(new_id(), variables, 2048, SAVE_POINT)
     published = addresses(runtime.create(copy, ignore_step, TIME_LIMIT))
     credentials = blueprint.fill_credentials(own, published)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.http import Http404
-from ninja import Field, P, Query, QueryEx, Schema
+from ninja import Field, P, QueryEx, Schema
 from ninja.responses import Status
 
 from sandboxes.api.auth import LAUNCH, READ, ApiRequest
@@ -21,13 +21,10 @@ from sandboxes.models import Sandbox
 __all__ = ["router"]  # Of all requests to sandboxes: `explorer` sends them by the same path.
 
 Cursor = QueryEx[str, P(description="`next_cursor` of the previous page.", max_length=500)]
-
-
-class RequestFilters(Schema):
-    method: str = Field("", description="For example POST.", max_length=10)
-    status: str = Field("", description="A status, or `4xx` for a class.", max_length=3)
-    path: str = Field("", description="The beginning of the path.", max_length=200)
-    text: str = Field("", description="A text in the path or the bodies.", max_length=200)
+Method = QueryEx[str, P(description="For example POST.", max_length=10)]
+StatusOrClass = QueryEx[str, P(description="A status, or `4xx` for a class.", max_length=3)]
+PathStart = QueryEx[str, P(description="The beginning of the path.", max_length=200)]
+Text = QueryEx[str, P(description="A text in the path or the bodies.", max_length=200)]
 
 
 class LoggedRequest(Schema):
@@ -76,13 +73,18 @@ def _get(sandbox: Sandbox, log_id: str) -> request_log.LoggedRequest:
 def list_requests(
     request: ApiRequest,
     sandbox_id: str,
-    filters: Query[RequestFilters],
+    *,
+    method: Method = "",
+    status: StatusOrClass = "",
+    path: PathStart = "",
+    text: Text = "",
     cursor: Cursor = "",
     limit: Limit = 50,
 ) -> RequestPage:
     """List the requests to a running sandbox's API, newest first. Reading isn't activity."""
     sandbox = get_owned_sandbox(request, sandbox_id)
-    page = request_log.find(sandbox, filters.model_dump(), cursor, limit)
+    filters = {"method": method, "status": status, "path": path, "text": text}
+    page = request_log.find(sandbox, filters, cursor, limit)
     return RequestPage(
         data=[_logged(found) for found in page.requests], next_cursor=page.next_cursor or None
     )
