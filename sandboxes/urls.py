@@ -22,9 +22,9 @@ from sandboxes.views import (
     well_known,
 )
 from sandboxes.views.dashboard import views as dashboard
+from sandboxes.views.explorer import requests
 from sandboxes.views.explorer import views as explorer
 from sandboxes.views.inbox import events as inbox
-from sandboxes.views.inbox import requests
 from sandboxes.views.save_points import views as save_points
 
 urlpatterns = [

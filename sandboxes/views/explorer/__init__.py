@@ -1,1 +1,1 @@
-"""The explorer: requests to a sandbox's API and its tables."""
+"""The explorer: requests to a sandbox's API, its tables, and the log of its requests."""

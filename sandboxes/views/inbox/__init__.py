@@ -1,1 +1,1 @@
-"""What happened in a sandbox: its events with their deliveries, and the requests to its API."""
+"""The inbox of a sandbox: its events with their deliveries."""
