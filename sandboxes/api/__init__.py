@@ -9,8 +9,9 @@ from django.conf import settings
 
 from sandboxes.api import launch, limits, observability, problems, save_points
 from sandboxes.api.auth import READ
+from sandboxes.api.explorer import request_log
 from sandboxes.api.openapi import PortalAPI, ReferencePage
-from sandboxes.api.webhooks import endpoints, inbox, request_log
+from sandboxes.api.webhooks import endpoints, inbox
 
 __all__ = ["api"]
 

@@ -11,14 +11,14 @@ from ninja import Field, P, QueryEx, Schema
 from ninja.responses import Status
 
 from sandboxes.api.auth import LAUNCH, READ, ApiRequest
-from sandboxes.api.explorer import router
+from sandboxes.api.explorer.operations import router
 from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Limit
 from sandboxes.explorer import request_log
 from sandboxes.models import Sandbox
 
-__all__ = ["router"]  # Of all requests to sandboxes: `explorer` sends them by the same path.
+__all__ = ["router"]  # Shared with `operations`, which sends requests by the same path.
 
 Cursor = QueryEx[str, P(description="`next_cursor` of the previous page.", max_length=500)]
 Method = QueryEx[str, P(description="For example POST.", max_length=10)]

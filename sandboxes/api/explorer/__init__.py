@@ -1,0 +1,1 @@
+"""Requests to the API of a sandbox: its operations, one request, and the log of all requests."""
