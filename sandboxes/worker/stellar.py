@@ -1,9 +1,9 @@
 """Find payments to the Stellar accounts of sandboxes, and report them to their sandboxes.
 
 A sandbox reaches no network, so a thread of the worker asks Horizon while a sandbox waits for a
-payment: after each of its events, and then at intervals until it waits no more. The thread keeps
-nothing that can be lost: when a worker starts, it asks all sandboxes once, and a sandbox that gets
-a payment twice knows it by its id.
+payment: after each of its events, and then at intervals until it no longer waits. The thread stores
+nothing: when a worker starts, it asks all sandboxes once, and a sandbox recognizes a payment that
+was reported before by its id.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from sandboxes.models import Funding, Sandbox, State
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 5.0
-"""Between two looks for one sandbox; a ledger of the network closes about as often."""
+"""Between two checks of a sandbox; a ledger of the network closes about as often."""
 PAUSE_SECONDS = 60.0
-"""After a look that failed."""
-LOOK_SECONDS = 1.0
+"""After a check that failed."""
+TICK_SECONDS = 1.0
 TIMEOUT_SECONDS = 5.0
 MAX_HASHES = 10
 TURNED_OFF = "This portal doesn't look for payments on Stellar's network."
 NOT_FUNDED = "The sandbox's Stellar account isn't funded, so it can't be paid."
 
-_wanted: SimpleQueue[int] = SimpleQueue()
-"""Sandboxes that may wait for a payment."""
+_requested: SimpleQueue[int] = SimpleQueue()
+"""Primary keys of sandboxes that may wait for a payment."""
 
 
-def want(sandbox: Sandbox) -> None:
-    """Look soon whether a sandbox waits for a payment, in the worker's thread."""
+def request_check(sandbox: Sandbox) -> None:
+    """Let the worker's thread check soon whether a sandbox waits for a payment."""
     blueprint = blueprints.find_for_sandbox(sandbox)
     if blueprint and blueprint.transfers:
-        _wanted.put(sandbox.pk)
+        _requested.put(sandbox.pk)
 
 
 def start() -> None:
@@ -61,15 +61,15 @@ def _run() -> None:
     try:
         funded = Sandbox.objects.filter(state=State.RUNNING, funding=Funding.FUNDED)
         for sandbox in funded.defer("secrets"):
-            want(sandbox)
+            request_check(sandbox)
     except Exception:
         log.exception("stellar_payments_failed")
     while not batches.stopping.is_set():
         close_old_connections()  # None is held while the thread waits.
-        _take_wanted(due)
+        _take_requested(due)
         for pk in [pk for pk, at in due.items() if at <= monotonic()]:
             try:
-                seconds = look(pk)
+                seconds = check(pk)
             except Exception:
                 # The database may be away for a moment.
                 log.exception("stellar_payments_failed")
@@ -80,17 +80,17 @@ def _run() -> None:
                 due[pk] = monotonic() + seconds
 
 
-def _take_wanted(due: dict[int, float]) -> None:
+def _take_requested(due: dict[int, float]) -> None:
     try:
-        due[_wanted.get(timeout=LOOK_SECONDS)] = 0.0
+        due[_requested.get(timeout=TICK_SECONDS)] = 0.0
         while True:
-            due[_wanted.get_nowait()] = 0.0
+            due[_requested.get_nowait()] = 0.0
     except Empty:
         pass
 
 
-def look(pk: int) -> float | None:
-    """Look for the payments of a sandbox; return when to look again, in seconds, or None."""
+def check(pk: int) -> float | None:
+    """Look for the payments of a sandbox; return the seconds until the next check, if any."""
     sandbox = Sandbox.objects.filter(pk=pk, state=State.RUNNING).first()
     blueprint = blueprints.find_for_sandbox(sandbox) if sandbox else None
     if sandbox is None or blueprint is None or blueprint.transfers is None:
@@ -141,7 +141,7 @@ class Reporter:
     def report(
         self, found: list[stellar.Transfer] | None = None, missing: Any = (), problem: str = ""
     ) -> None:
-        """Post what was found, the hashes that weren't, and what prevents a look."""
+        """Post what was found, the hashes that weren't, and why the portal can't look."""
         transfers = [asdict(one) for one in found or ()]
         body = {"transfers": transfers, "missing": list(missing), "problem": problem}
         self._send("POST", self.paths.report, json.dumps(body).encode())

@@ -55,7 +55,7 @@ def test_payments_to_the_account_are_reported_while_the_sandbox_waits(
     horizon.pay(account, "5.0000000", **issued)
     horizon.pay(account, "1.0000000", type="create_account")
     horizon.pay("GELSEWHERE", "1.0000000", **{"from": account})
-    assert watcher.look(sandbox.pk) == watcher.POLL_SECONDS
+    assert watcher.check(sandbox.pk) == watcher.POLL_SECONDS
     found = reported(api)["transfers"]
     assert [(one["hash"], one["memo"], one["asset"]) for one in found] == [
         (first, "pay_007", "native"),
@@ -64,7 +64,7 @@ def test_payments_to_the_account_are_reported_while_the_sandbox_waits(
     assert api.asked[-1].headers["authorization"] == f"Bearer {sandbox.secrets['PORTAL_KEY']}"
     assert reload(sandbox).last_activity_at == sandbox.last_activity_at
     expect(api)
-    assert watcher.look(sandbox.pk) is None
+    assert watcher.check(sandbox.pk) is None
 
 
 def test_a_transaction_is_found_by_its_hash_or_reported_as_missing(
@@ -72,7 +72,7 @@ def test_a_transaction_is_found_by_its_hash_or_reported_as_missing(
 ) -> None:
     by_hash = horizon.pay("GELSEWHERE", "49.0000000", "pay_007")
     expect(api, by_hash, "f" * 64, "../accounts")
-    watcher.look(sandbox.pk)
+    watcher.check(sandbox.pk)
     assert [one["destination"] for one in reported(api)["transfers"]] == ["GELSEWHERE"]
     assert reported(api)["missing"] == ["f" * 64]
 
@@ -93,7 +93,7 @@ def test_a_sandbox_is_told_why_no_payment_is_found(
     if case != "failing":
         settings.HORIZON_URL = {"away": "http://127.0.0.1:1", "off": ""}[case]
     expect(api, None)
-    assert watcher.look(sandbox.pk) == watcher.PAUSE_SECONDS
+    assert watcher.check(sandbox.pk) == watcher.PAUSE_SECONDS
     assert words in reported(api)["problem"]
 
 
@@ -103,7 +103,7 @@ def test_an_event_of_a_sandbox_lets_the_portal_look(
     feed = sandbox.feed
     feeds.store(feed.pk, feed.epoch, Page([ReadEvent("evt_1", "stellar_payment.created", "{}")]))
     due: dict[int, float] = {}
-    watcher._take_wanted(due)
+    watcher._take_requested(due)
     assert sandbox.pk in due
 
 

@@ -33,7 +33,7 @@ from sandboxes.worker import stellar
 MAX_KEPT = 1000
 """Events of a sandbox that are kept; older ones that are delivered are deleted."""
 MAX_PENDING = 1000
-"""Pending deliveries of a sandbox at which no more of its events are read."""
+"""Number of pending deliveries of a sandbox at which reading its events pauses."""
 
 
 def connect() -> None:
@@ -57,7 +57,7 @@ def _follow_journal(event: Event, **_: Any) -> None:
 
 
 def begin(sandbox: Sandbox) -> None:
-    """Let the events of a sandbox be read, if its blueprint offers them."""
+    """Start reading the events of a sandbox, if its blueprint offers them."""
     blueprint = blueprints.find_for_sandbox(sandbox)
     if blueprint and blueprint.events:
         # Events from before the save point were those of another sandbox.
@@ -68,7 +68,7 @@ def begin(sandbox: Sandbox) -> None:
 
 @transaction.atomic
 def restart(sandbox: Sandbox, cursor: str = "") -> None:
-    """Forget events and endpoints after a reset, and read again from the first event.
+    """Delete events and endpoints after a reset, and read again from the first event.
 
     After a restoration, read from the event after `cursor`: the last one that had been read when
     the sandbox was saved.
@@ -83,7 +83,7 @@ def restart(sandbox: Sandbox, cursor: str = "") -> None:
 
 
 def end(sandbox: Sandbox) -> None:
-    """Deliver nothing more of a sandbox, and forget the secrets of its endpoints."""
+    """Stop all deliveries of a sandbox, and delete the secrets of its endpoints."""
     pending = EventDelivery.objects.filter(event__sandbox=sandbox, status=DeliveryStatus.PENDING)
     pending.update(status=DeliveryStatus.FAILED, due_at=None)
     EventEndpoint.objects.filter(sandbox=sandbox).update(secrets={}, active=False)
@@ -124,7 +124,7 @@ def store(feed_id: int, epoch: int, page: Page) -> int:
     enqueue(events, endpoints)
     if events:
         # From now on, the sandbox may wait for a transfer to its account.
-        stellar.want(sandbox)
+        stellar.request_check(sandbox)
     _trim(sandbox)
     feed.cursor, feed.error = page.events[-1].id, ""
     feed.save(update_fields=["cursor", "error"])
