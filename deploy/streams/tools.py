@@ -103,7 +103,7 @@ class Tools:
         deadline = time.monotonic() + LAUNCH_SECONDS
         while launched["state"] in ("pending", "provisioning"):
             if time.monotonic() > deadline:
-                raise ToolError(f"{launched['id']} isn't running yet. Look with get_sandbox.")
+                raise ToolError(f"{launched['id']} isn't running yet. Check it with get_sandbox.")
             # No thread of the portal waits meanwhile.
             await asyncio.sleep(POLL_SECONDS)
             launched = await agent.send("GET", path_of(launched["id"]))
@@ -163,7 +163,7 @@ class Tools:
         sandbox_id: SandboxId,
         method: Annotated[str, Field(description="GET, POST, PUT, PATCH or DELETE.")],
         path: Annotated[
-            str, Field(description="Path and query, such as /v1/invoices?status=open&limit=20.")
+            str, Field(description="Path and query, such as /v1/orders?status=open&limit=20.")
         ],
         body: Annotated[
             dict[str, Any] | list[Any] | None, Field(description="JSON body, if there is one.")
@@ -264,7 +264,7 @@ class Tools:
         deadline = time.monotonic() + RESET_SECONDS
         while found["reset_pending"]:
             if time.monotonic() > deadline:
-                raise ToolError("The reset isn't complete yet. Look with get_sandbox.")
+                raise ToolError("The reset isn't complete yet. Check it with get_sandbox.")
             await asyncio.sleep(POLL_SECONDS)
             found = await agent.send("GET", path_of(sandbox_id))
         return _shown(found)
@@ -288,7 +288,7 @@ class Tools:
 
 
 def _shown(sandbox: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a model needs to know of a sandbox."""
+    """Return what a model needs to know about a sandbox."""
     names = (
         "id name blueprint state summary endpoints parameters expires_at ends_at hard_cap_at"
         " reset_pending problem end_message advice"

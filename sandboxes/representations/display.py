@@ -33,7 +33,7 @@ STEP_LABELS = {
     "ready": "Wait until ready",
 }
 """Labels of the steps that a runtime reports, in this order."""
-REPLACEABLE = "The sandbox returns with it. To go on at once without its data, replace it."
+REPLACEABLE = "The sandbox returns with it. To continue immediately without its data, replace it."
 TRIAL_MODE = "Trial mode: no isolation between sandboxes."
 ADVICE: dict[str, str] = {
     EndReason.PROVISION_FAILED: (
@@ -47,7 +47,8 @@ ADVICE: dict[str, str] = {
     EndReason.LOST: "This wasn't caused by you. Launch again.",
     EndReason.HEARTBEAT: "The program that launched it stopped, or lost its connection.",
     EndReason.IDLE: (
-        "Requests to the sandbox keep it running, and so does “Keep alive”. Launch again to go on."
+        "Requests to the sandbox keep it running, and so does “Keep alive”. Launch again to "
+        "continue."
     ),
 }
 """What the owner can do about an end that they didn't choose."""

@@ -69,7 +69,7 @@ def listen(
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="Begin with the events of the last time, such as 10m; at most 24h.",
+            help="Begin this far in the past, such as 10m; at most 24h.",
             show_default=False,
         ),
     ] = None,
