@@ -12,7 +12,7 @@ A request travels through these modules:
     objects     containers, networks, images, … are looked up, checked, and replaced by their IDs
     answers     what the caller may see of answers that concern the whole engine
     engine      the connection to the engine
-    host        what the proxy itself tells of its machine
+    host        what the proxy itself reports about its machine
 
 `schema` has the validators, `settings` reads the environment. Only the standard library is used.
 """

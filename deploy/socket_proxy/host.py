@@ -1,4 +1,4 @@
-"""What the proxy tells of its machine, which a portal elsewhere can't read itself.
+"""What the proxy reports about its machine, which a portal elsewhere can't read itself.
 
 Free memory, the disk of the engine's data root, traffic of bridges, usage of containers, addresses.
 """

@@ -22,7 +22,7 @@ from streams.settings import Settings
 from streams.tools import Tools
 
 CHECKED_SECONDS = 30
-"""For how long a valid token lets requests through; the API checks it for each of its own."""
+"""How long a token counts as valid after a check; the API checks it again for each request."""
 MAX_CHECKED = 1000
 
 INSTRUCTIONS = """\
@@ -51,14 +51,14 @@ def create_server(portal: Portal, settings: Settings) -> MCPServer[Any]:
 
 
 class Guard:
-    """Lets only requests with a valid token through, so that clients know when to ask for one."""
+    """Middleware that admits only requests with a valid token; others learn that they need one."""
 
     def __init__(self, app: ASGIApp, portal: Portal, settings: Settings) -> None:
         self._app = app
         self._portal = portal
         self._challenge = {"WWW-Authenticate": f'Bearer realm="{settings.site_url}"'}
         self._checked: dict[str, float] = {}
-        """When tokens were found valid, by their hash."""
+        """When each token was last found valid, by its hash."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""

@@ -13,7 +13,7 @@ API = "/api/v1"
 SECONDS = 60
 CONNECT_SECONDS = 5
 FORWARDED = ("x-forwarded-for", "x-request-id")
-"""Headers of proxies that the portal should see as if they had called it."""
+"""Headers of proxies that are passed on, as if the client had called the portal."""
 
 
 class PortalAway(Exception):

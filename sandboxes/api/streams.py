@@ -1,7 +1,7 @@
-"""What the process `streams` reads, for all of its connections in one request.
+"""The endpoint from which the process `streams` reads, for all of its connections at once.
 
-It has no access to the database and no rights of its own: each connection brings its user's token,
-which is checked in each request.
+The process has no access to the database and no rights of its own: each connection brings its
+user's token, which is checked in each request.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_REPLAY_MINUTES = 24 * 60
 
 
 class Connection(BaseModel):
-    """One connection: whose it is, what it wants, and how far it has read."""
+    """One connection: its token, its filter, and how far it has read."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -218,7 +218,7 @@ class Sandbox(models.Model):
     )
     """What the last sweep found broken, as a sentence; empty if everything responds."""
     unreachable_since = models.DateTimeField(null=True, editable=False)
-    """Since when its engine is away, once that is for long; its owner may then replace it."""
+    """Since when its engine is away, set after some minutes; its owner may then replace it."""
     repair_after = models.DateTimeField(null=True, editable=False)
     """Until then a sandbox that responds, but isn't ready, is left alone."""
     reset_requested_at = models.DateTimeField(null=True, editable=False)

@@ -123,10 +123,10 @@ def _send_or_postpone(event: Event) -> datetime | None:
 
 
 def send_message(event: Event) -> None:
-    """Send what the owner is told with this event. Raises OSError.
+    """Send the owner the email of this event. Raises OSError.
 
-    That is a message, that and why the sandbox ended, or that its machine is away; the latter only
-    while it is.
+    It contains an operator's message, the reason for the end of the sandbox, or that its machine is
+    away; the latter is only sent while that is so.
     """
     sandbox = event.sandbox
     if sandbox.owner is None or not sandbox.owner.email:

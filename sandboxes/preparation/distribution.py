@@ -1,6 +1,6 @@
-"""Brings the images of blueprints to the engines that operators added, with the same ids.
+"""Load the images of blueprints on the engines that operators added, with the same ids.
 
-They are saved once from the engine of the environment, and loaded on the others side by side, with
+They are saved once from the engine of the environment, and loaded on the others in parallel, with
 the operator's certificate: the portal's processes may not load images.
 """
 
@@ -32,7 +32,7 @@ PROGRESS_STEPS = 4
 
 @dataclass
 class Upload:
-    """An archive that is sent to one engine, and says how far it has come."""
+    """An archive that is sent to one engine, and logs its progress."""
 
     file: BinaryIO
     engine: str
@@ -115,7 +115,7 @@ def _send(
 
 
 def _references(images: Mapping[str, str]) -> list[str]:
-    """Return how to save these images: by name, if they still have it, so that it comes along."""
+    """Return the references by which to save these images: names if they still have them."""
     current = DockerRuntime.from_settings().images(sorted(images.values()))
     return [name if current.get(name) == image else image for image, name in images.items()]
 

@@ -1,4 +1,4 @@
-"""Checks engines, and adds them to the portal. Only for commands and workers: it calls engines."""
+"""Check engines, and add them to the portal. Only for commands and workers: it calls engines."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _check_addresses(engine: Engine, others: Iterable[Engine]) -> None:
 
 
 def check(engine: Engine, others: Iterable[Engine] = ()) -> Capabilities:
-    """Return what the engine says of itself. Raises ValidationFailed if it can't be used."""
+    """Return the capabilities of an engine. Raises ValidationFailed if it can't be used."""
     if engine.address.startswith("tcp:"):
         _check_certificates()
     runtime = get_runtime(engine.connection)
@@ -178,7 +178,7 @@ CAUSES = {
 
 
 def _explanation(error: RuntimeFailure) -> str:
-    """Say what is wrong with a connection, as far as its cause tells."""
+    """Return what is wrong with a connection, as far as its cause shows it."""
     cause = str(error.__cause__)
     for pattern, explanation in CAUSES.items():
         if re.search(pattern, cause):

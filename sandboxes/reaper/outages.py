@@ -1,4 +1,4 @@
-"""Engines that are away for long: owners are told, and what is to be removed ends without them."""
+"""Engines that are away for long: notify owners, and end removals without the engine."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BACK = "Its machine responds again."
 
 
 def handle(rows: Iterable[Sandbox], fleet: Fleet, answered: Collection[str]) -> None:
-    """Tell owners that their sandboxes are unreachable, or that they are back.
+    """Notify owners that their sandboxes are unreachable, or that they are back.
 
-    What is being removed from an engine that is away for long ends now: if the engine returns, its
-    objects are orphans.
+    Removals from an engine that is away for long end now: if the engine returns, the objects there
+    are orphans.
     """
     away = {name: one for name, one in fleet.away_for_long.items() if name not in answered}
     for row in rows:

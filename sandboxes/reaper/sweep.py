@@ -305,7 +305,7 @@ class Sweep:
             self.errors.append(f"{row.public_id} could not be removed: {row.removal_error}")
 
     def _handle_orphans(self, engine: Engine, found: list[SandboxFacts], seconds: float) -> None:
-        """Remove the orphans of one engine, as far as the time suffices; the next sweep goes on."""
+        """Remove the orphans of one engine until the time is over; the next sweep continues."""
         until = time.monotonic() + seconds
         for facts in found:
             if time.monotonic() > until:

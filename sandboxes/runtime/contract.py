@@ -256,7 +256,7 @@ class Runtime(Protocol):
     def mark_claimed(self, sandbox_id: str, claim: str) -> str:
         """Mark the sandbox with this claim, unless it has a mark; return the mark that it has.
 
-        A mark can't be changed, and is removed with the sandbox. It tells what a restored database
+        A mark can't be changed, and is removed with the sandbox. It shows what a restored database
         doesn't know: that the sandbox was used. Raises EngineRefused, EngineUnreachable.
         """
         ...

@@ -2,7 +2,7 @@
 
 Rows become visible when their transaction commits, which may be in another order than that of their
 keys. So a position is only moved past rows that are older than any transaction; newer ones are read
-again, and who reads the stream drops those that it has seen, by their `id`.
+again, and readers of the stream drop those that they have seen, by their `id`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Position:
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """An event: the message that a webhook would get, and whose it is."""
+    """An event as a webhook message, and its owner. Portal events show the sandbox as it is now."""
 
     id: str
     """The header `webhook-id`."""
@@ -62,7 +62,7 @@ class StreamEvent:
     at: datetime
     body: str
     seen: Position
-    """The position after the event, as far as nothing before it can appear any more."""
+    """The position after the event, but not past rows before which others may still appear."""
 
 
 def present() -> Position:

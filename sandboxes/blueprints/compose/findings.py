@@ -11,7 +11,7 @@ from sandboxes.blueprints.compose.tree import KeyPath, Place
 from sandboxes.lib.text import printable
 
 MAX_FOUND = 500
-"""Problems, and notes, that are told at once."""
+"""Maximum number of problems, and of notes, in one report."""
 MAX_LISTED = 10
 MAX_SHOWN_LENGTH = 100
 MAX_MESSAGE_LENGTH = 500

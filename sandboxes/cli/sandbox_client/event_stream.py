@@ -57,7 +57,7 @@ class PortalEvent:
 
 
 def signing_secret(token: str) -> str:
-    """Return the secret that signs forwarded events: the same as long as the token is.
+    """Return the secret that signs forwarded events, which changes only with the token.
 
     The token can't be computed from it.
     """
@@ -66,7 +66,7 @@ def signing_secret(token: str) -> str:
 
 
 class Position:
-    """What a client knows of the stream from one connection to the next."""
+    """How far a client has read the stream, kept from one connection to the next."""
 
     def __init__(self, sandbox_id: str | None, replay_minutes: int) -> None:
         self._query = {"sandbox": sandbox_id} if sandbox_id else {}
@@ -125,7 +125,7 @@ def is_final(error: errors.SandboxError) -> bool:
 
 
 class Parser:
-    """Makes fields of the lines of a `text/event-stream`."""
+    """A parser of the lines of a `text/event-stream`."""
 
     def __init__(self) -> None:
         self._fields: dict[str, str] = {}
@@ -145,7 +145,7 @@ class Parser:
 
 
 def address(root: Mapping[str, Any]) -> str:
-    """Return where the stream is, by the root of the API. Raises Unavailable."""
+    """Return the address of the stream, which the root of the API names. Raises Unavailable."""
     if url := root.get("events"):
         return str(url)
     raise errors.Unavailable(

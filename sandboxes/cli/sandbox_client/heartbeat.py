@@ -1,4 +1,4 @@
-"""A thread that tells the portal that this process still uses a sandbox."""
+"""A thread that reports to the portal that this process still uses a sandbox."""
 
 from __future__ import annotations
 

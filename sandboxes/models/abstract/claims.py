@@ -28,8 +28,8 @@ class ClaimQuerySet(models.QuerySet[Row]):
     def claim(self, pk: int, **values: Any) -> bool:
         """Update the row if it still matches this queryset; return whether it did.
 
-        The conditions of the queryset are part of the UPDATE, so of several callers whose values
-        make the row match no more, one succeeds.
+        The conditions of the queryset are part of the UPDATE. So if the values make the row stop
+        matching, only one of several callers succeeds.
         """
         return self.filter(pk=pk).update(**values) == 1
 

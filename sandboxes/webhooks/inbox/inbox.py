@@ -25,7 +25,7 @@ from sandboxes.webhooks.inbox.misbehavior import Misbehavior
 
 MAX_ID_LENGTH = source.MAX_ID_LENGTH
 MAX_PENDING_REPLAYS = 20
-"""Pending deliveries of an event above which it isn't replayed: no server is to be flooded."""
+"""Pending deliveries of an event above which it isn't replayed, so that no server is flooded."""
 
 
 def event_source(sandbox: Sandbox) -> EventSource | None:

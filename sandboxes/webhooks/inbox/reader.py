@@ -1,7 +1,7 @@
 """Read the events of all running sandboxes, in a thread of the worker.
 
-A sandbox holds the response until it has an event, so that an idle one costs a request now and
-then. The requests run in threads of their own, which use no database; this thread leases feeds,
+A sandbox holds the response until it has an event, so an idle one costs three requests a minute.
+The requests run in threads of their own, which use no database; this thread leases feeds,
 starts their requests and stores the results. Feeds are read in turn, the one that was read least
 recently first.
 """
@@ -35,13 +35,13 @@ log = structlog.get_logger(__name__)
 MAX_READS = 100
 """Sandboxes of which one worker reads at once."""
 LOOK_SECONDS = 1.0
-"""Seconds between looks for sandboxes from which no worker reads."""
+"""Seconds between checks for sandboxes from which no worker reads."""
 PAUSE = timedelta(seconds=2)
 """Between reads of a sandbox that can't wait for events, or that has too many."""
 RETRY = timedelta(seconds=5)
 """After a read that failed."""
 BURST, EVENTS_PER_SECOND = 1000, 50.0
-"""Events of a sandbox that are read at once, and from then on, so that others don't wait."""
+"""Events of a sandbox that are read without a pause, and then per second, so others don't wait."""
 TOO_FAST = f"Reading is slowed down to {EVENTS_PER_SECOND:g} events a second."
 OPENING = Traffic(HEADER_BYTES * 4 + 350, HEADER_BYTES * 2)
 """About this is sent and received on a connection before the sandbox holds its response."""
@@ -170,7 +170,7 @@ def start() -> None:
 
 
 def due(capacity: int) -> Iterable[Read]:
-    """Lease feeds from which no worker reads, and yield what is to be sent."""
+    """Lease feeds from which no worker reads, and yield the requests to send."""
     now = clock.now()
     rows = list(EventFeed.objects.unread(now).select_related("sandbox")[: capacity + 1])
     # With more feeds than threads, no request waits for events.
@@ -204,7 +204,7 @@ def _prepare(feed: EventFeed, wait: int) -> Read | None:
 
 
 def finish(read: Read, allowances: Allowances) -> int:
-    """Store what a read brought, let the feed be read again, and return the number of events."""
+    """Store the result of a read, release its feed, and return the number of events."""
     try:
         if read.page is None:
             _release(read.feed, read.error, RETRY)
@@ -244,7 +244,7 @@ def record_traffic(feed: EventFeed, traffic: Traffic) -> None:
 
 
 def _release(feed: EventFeed, error: str, pause: timedelta | None) -> None:
-    """Let the feed be read again, after a pause. A reset meanwhile has released it already."""
+    """Release the feed, to be read after a pause. A reset may have released it already."""
     until = clock.now() + pause if pause else None
     own = EventFeed.objects.filter(pk=feed.pk, epoch=feed.epoch, leased_until=feed.leased_until)
     own.update(leased_until=until, error=error[:300])

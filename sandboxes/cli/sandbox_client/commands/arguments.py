@@ -137,7 +137,7 @@ def parameter_values(
 
 
 def _convert(text: str, kind: str) -> str | int | bool:
-    """Return the value; the portal tells what is wrong with one that doesn't have the type."""
+    """Return the value; the portal says what is wrong with one that doesn't have the type."""
     if kind == "integer" and re.fullmatch(r"-?\d+", text):
         return int(text)
     if kind == "boolean" and text.lower() in ("true", "false", "yes", "no"):

@@ -47,7 +47,7 @@ EXPIRE = """
     UPDATE stellar_payments SET status = 'late', problem = 'No payment came in time.'
     WHERE status = 'waiting' AND expires_at < now() - interval '1 hour'
 """
-"""The portal looks for an hour longer, so that a late payment is told."""
+"""The portal looks for an hour longer, so that a late payment is reported."""
 
 
 class StellarPayment(Struct):
