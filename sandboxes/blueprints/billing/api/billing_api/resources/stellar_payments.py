@@ -95,7 +95,7 @@ class NewStellarPayment(Struct, forbid_unknown_fields=True):
 
 
 class Lookup(Struct, forbid_unknown_fields=True):
-    """The transaction that the portal is to look up."""
+    """The transaction for the portal to look up."""
 
     transaction_hash: Hash
 
@@ -114,7 +114,7 @@ class FoundTransfer(Struct):
 
 
 class Report(Struct):
-    """What the portal found: transfers, hashes that don't exist, and what prevents a look."""
+    """What the portal found: transfers, hashes that don't exist, and why it can't look."""
 
     transfers: Annotated[list[FoundTransfer], Meta(max_length=500)] = []
     missing: Annotated[list[Hash], Meta(max_length=100)] = []
@@ -148,7 +148,7 @@ STELLAR_TRANSFERS = Table("stellar_transfers", "stellar transfer", StellarTransf
 
 
 def create(call: Call) -> StellarPayment:
-    """Begin to pay an invoice on Stellar's network, and return where to send what."""
+    """Start paying an invoice on Stellar's network; return the address, memo and amount."""
     body: NewStellarPayment = call.body
     if not call.stellar_address:
         raise conflict("This sandbox has no Stellar account.")
@@ -169,7 +169,7 @@ def create(call: Call) -> StellarPayment:
 
 
 def look_up(call: Call) -> StellarPayment:
-    """Let the portal look up a transaction by its hash, which takes some seconds."""
+    """Request that the portal look up a transaction by its hash, which takes some seconds."""
     payment = STELLAR_PAYMENTS.get(call.cursor, call.id, lock=True)
     if payment.status == "paid":
         raise conflict(f"Stellar payment {call.id!r} is paid.")
@@ -179,7 +179,7 @@ def look_up(call: Call) -> StellarPayment:
 
 
 def report(call: Call) -> Reported:
-    """Take what the portal found. A transfer that is known already changes nothing."""
+    """Record what the portal found. A transfer that is already known changes nothing."""
     body: Report = call.body
     recorded = sum(_record(call, one) for one in body.transfers)
     for one in body.missing:
@@ -256,7 +256,7 @@ def _apply(
 
 
 def _note(cursor: Cursor, problem: str, condition: str, value: str) -> None:
-    """Tell the payments that wait and meet a condition what the problem is."""
+    """Store the problem of the waiting payments that meet a condition."""
     cursor.execute(
         f"UPDATE stellar_payments SET problem = %s WHERE status = 'waiting' AND {condition}",  # noqa: S608
         (problem, value),
@@ -287,7 +287,7 @@ OPERATIONS = [
         "lookUpStellarPayment",
         "POST",
         f"{PATH}/{{id}}/look-up",
-        "Look a transaction up",
+        "Look up a transaction",
         look_up,
         StellarPayment,
         Lookup,
