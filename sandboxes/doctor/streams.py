@@ -1,4 +1,4 @@
-"""The process `streams`: whether it answers here, and at its public address."""
+"""The process `streams`: whether it responds here, and at its public address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def streams() -> Findings:
         yield error(f"{url} can't be reached ({failure}).", SEE_DOCS)
         return
     if answer.status_code != httpx2.codes.UNAUTHORIZED:
-        text = f"{url} answers {answer.status_code} to a request without a token, in place of 401."
-        yield error(text, "Let the proxy lead this path to the process “streams”.")
+        text = f"{url} returned {answer.status_code} instead of 401 without a token."
+        yield error(text, "Let the proxy route this path to the process “streams”.")
     else:
-        yield ok(f"{url} leads to it.")
+        yield ok(f"{url} reaches it.")

@@ -74,7 +74,7 @@ class Command(BaseCommand):
         drain.set_defaults(run=Command._drain)
         activate = commands.add_parser("activate", help="place sandboxes again")
         activate.set_defaults(run=Command._activate)
-        remove = commands.add_parser("remove", help="forget an engine without sandboxes")
+        remove = commands.add_parser("remove", help="remove an engine without sandboxes")
         remove.add_argument(
             "--force", action="store_true", help="give up its sandboxes; needs --reason"
         )

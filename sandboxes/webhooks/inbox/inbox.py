@@ -62,7 +62,7 @@ def replay(event: SandboxEvent) -> int:
         raise StateConflict("Too many deliveries of this event are pending. Try again later.")
     found = [one for one in endpoints(sandbox) if feeds.wants(one, event.type)]
     if not found:
-        raise StateConflict(f"No webhook endpoint of this sandbox wants {event.type}.")
+        raise StateConflict(f"No webhook endpoint of this sandbox is subscribed to {event.type}.")
     feeds.enqueue([event], found)
     return len(found)
 
