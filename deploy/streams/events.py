@@ -116,7 +116,7 @@ class Hub:
             "POST", "/streams/read", body={"connections": connections}, headers=headers
         )
         if response.status_code != HTTPStatus.OK:
-            raise PortalAway(f"The portal answers {response.status_code}. Try again shortly.")
+            raise PortalAway(f"The portal returned {response.status_code}. Try again shortly.")
         return list(response.json()["connections"])
 
     def add(self, connection: Connection) -> None:

@@ -206,7 +206,7 @@ class Tools:
         answer = await agent.use(sandbox_id, "POST", "/requests", asked, summary=table)
         page = _parsed(answer["body"])
         if answer["status"] != HTTPStatus.OK or not isinstance(page, dict):
-            raise ToolError(f"The sandbox answers {answer['status']}: {_cut(str(page))}")
+            raise ToolError(f"The sandbox returned {answer['status']}: {_cut(str(page))}")
         return {"rows": page.get("data"), "next_cursor": page.get("next_cursor")}
 
     async def read_logs(

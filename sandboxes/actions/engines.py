@@ -70,8 +70,8 @@ def remove(engine: Engine, *, force: bool = False) -> int:
         lifecycle.mark_destroyed(sandbox)
     if engine.save_points.ready().exists() and not force:
         raise StateConflict(
-            f"The engine {engine} has save points, which are lost without it. Delete them, or give "
-            "them up with --force."
+            f"The engine {engine} has save points, which are lost without it. Delete them, or "
+            "force the removal, which gives them up."
         )
     save_points.give_up_all(engine)
     engine.store(removed_at=clock.now())

@@ -51,7 +51,7 @@ def _findings(engine: Engine, wanted: Wanted) -> list[Finding]:
     if lacking := [name for name, images in wanted.items() if not images <= held.keys()]:
         found.append(
             warning(
-                f"{engine} lacks images of {', '.join(lacking)}, so it gets no launch of that.",
+                f"{engine} lacks images of {', '.join(lacking)}, so it launches none of them.",
                 "Run `manage.py blueprint prepare --engines`.",
             )
         )

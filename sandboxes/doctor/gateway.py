@@ -22,7 +22,7 @@ def gateway() -> Findings:
         yield error(f"The gateway doesn't answer at {place}.", SEE_DOCS)
     elif not certificate.covers(presented, domain):
         text = f"The certificate at {place} isn't valid for *.{domain}."
-        yield error(text, "Let the name lead to the gateway, and look into the gateway's log.")
+        yield error(text, "Point the name at the gateway, and look into the gateway's log.")
     elif certificate.remaining(presented).days < 0:
         text = f"The certificate at {place} expired on {presented.not_valid_after_utc:%Y-%m-%d}."
         yield error(text, "Renew it, and look into the gateway's log.")

@@ -88,7 +88,7 @@ def find(
     if response.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         raise refusal(answer, [*FILTERS, "cursor"])
     if response.status != HTTPStatus.OK:
-        raise Unavailable(f"The sandbox answered {response.status} for its requests.")
+        raise Unavailable(f"The sandbox returned {response.status} for its requests.")
     rows, following = answer.get("data"), answer.get("next_cursor")
     found = [_parse(row) for row in rows[:limit]] if isinstance(rows, list) else []
     is_cursor = isinstance(following, str) and len(following) <= MAX_CURSOR_LENGTH
@@ -104,7 +104,7 @@ def get(sandbox: Sandbox, log_id: str) -> LoggedRequest | None:
         return None
     found = _parse(json_object(response.body)) if response.status == HTTPStatus.OK else None
     if found is None:
-        raise Unavailable(f"The sandbox answered {response.status} for its requests.")
+        raise Unavailable(f"The sandbox returned {response.status} for its requests.")
     return found
 
 

@@ -80,7 +80,7 @@ def _send(
 def _parse(response: ApiResponse) -> SandboxClock:
     """Return the clock in a response. Raises Unavailable."""
     if not response.succeeded:
-        raise Unavailable(f"The sandbox answered {response.status} for its clock.")
+        raise Unavailable(f"The sandbox returned {response.status} for its clock.")
     answer = json_object(response.body)
     now, steps = aware_time(answer.get("now")), answer.get("next")
     if now is None:

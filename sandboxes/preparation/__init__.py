@@ -1,5 +1,5 @@
-"""Prepare blueprints, and build the command-line client.
+"""Prepare blueprints, check and add engines, and build the command-line client.
 
-Only an operator's command does that, with the engine's own socket. The web process activates what
-was prepared, and can't add anything.
+Only operators' commands and workers do that, since engines are called. The web process activates
+versions that were prepared, and asks a worker to add an engine.
 """

@@ -81,7 +81,7 @@ def request_funds(public_key: str) -> None:
         return
     retry_after = parse_retry_after(response.header("retry-after"), MAX_RETRY_AFTER)
     if response.status != HTTPStatus.BAD_REQUEST:
-        raise FundingRetryable(f"Friendbot answered {response.status}", retry_after)
+        raise FundingRetryable(f"Friendbot returned {response.status}", retry_after)
     raise _error_of_bad_request(WORD_START.sub("_", response.text).lower(), retry_after)
 
 
@@ -92,9 +92,9 @@ def _error_of_bad_request(text: str, retry_after: timedelta) -> Exception:
     """
     codes = set(RESULT_CODE.findall(text))
     if found := codes & CODES_OF_FRIENDBOT:
-        return FundingRetryable(f"Friendbot answered 400 ({min(found)})", retry_after)
+        return FundingRetryable(f"Friendbot returned 400 ({min(found)})", retry_after)
     if found := codes & CODES_OF_ONE_ATTEMPT or {word for word in TRANSIENT_WORDS if word in text}:
         return FundingRetryable(
-            f"Friendbot answered 400 ({min(found)})", retry_after, affects_all=False
+            f"Friendbot returned 400 ({min(found)})", retry_after, affects_all=False
         )
     return FundingRejected("Friendbot rejected the account (400)")

@@ -80,7 +80,7 @@ def _get(path: str) -> dict[str, Any] | None:
     if response.status == HTTPStatus.NOT_FOUND:
         return None
     if response.status != HTTPStatus.OK or not response.complete:
-        raise HorizonUnavailable(f"Stellar's network answered {response.status}.")
+        raise HorizonUnavailable(f"Stellar's network returned {response.status}.")
     try:
         answer = untrusted_json.loads(response.body)
     except ValueError:

@@ -157,7 +157,7 @@ class Reporter:
             rows = Sandbox.objects.filter(pk=self.sandbox.pk)
             rows.add_portal_traffic(received=total.sent, sent=total.received)
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise Unavailable(f"The sandbox answered {response.status}.")
+            raise Unavailable(f"The sandbox returned {response.status}.")
         return json_object(response.body)
 
 

@@ -104,7 +104,7 @@ def test_a_429_is_retried_as_retry_after_says_within_limits(
     funding.fund(reload(sandbox))
 
     assert reload(sandbox).funding == Funding.PENDING
-    assert reload(sandbox).funding_error == "Friendbot answered 429"
+    assert reload(sandbox).funding_error == "Friendbot returned 429"
     assert funding_delay(sandbox) == timedelta(seconds=waits)
 
 
@@ -125,7 +125,7 @@ def test_other_statuses_are_retried(alice, runtime, bot, status):
     funding.fund(reload(sandbox))
 
     assert reload(sandbox).funding == Funding.PENDING
-    assert reload(sandbox).funding_error == f"Friendbot answered {status}"
+    assert reload(sandbox).funding_error == f"Friendbot returned {status}"
 
 
 # Timeouts and invalid responses

@@ -156,7 +156,7 @@ def test_a_late_response_does_not_affect_a_newer_attempt(alice, runtime, bot, cl
     worker_funding.fund(reload(sandbox))
 
     assert reload(sandbox).funding == Funding.PENDING
-    assert reload(sandbox).funding_error == "Friendbot answered 500"
+    assert reload(sandbox).funding_error == "Friendbot returned 500"
 
 
 def test_while_friendbot_fails_one_account_is_tried_after_each_pause(

@@ -79,7 +79,7 @@ def test_a_transaction_is_found_by_its_hash_or_reported_as_missing(
 
 @pytest.mark.parametrize(
     ("case", "words"),
-    [("failing", "answered 503"), ("away", "can't reach"), ("off", "doesn't look")],
+    [("failing", "returned 503"), ("away", "can't reach"), ("off", "doesn't look")],
 )
 def test_a_sandbox_is_told_why_no_payment_is_found(
     case: str,

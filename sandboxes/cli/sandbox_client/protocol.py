@@ -175,9 +175,9 @@ def parse(status: int, content_type: str, content: bytes, retry_after: str | Non
     if isinstance(data, dict) and "detail" in data:
         raise errors.for_status(status)(status, str(data["detail"]), data, seconds)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise errors.Unavailable(status, f"The portal answers {status}.", {}, seconds)
+        raise errors.Unavailable(status, f"The portal returned {status}.", {}, seconds)
     raise errors.PortalUnreachable(
-        f"The address answers {status} and isn't a sandbox portal. Check the address."
+        f"The address returned {status} and isn't a sandbox portal. Check the address."
     )
 
 

@@ -105,7 +105,7 @@ def post(
     if response.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         raise refusal(answer, [*body])
     if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-        raise Unavailable(f"The sandbox answered {response.status}.")
+        raise Unavailable(f"The sandbox returned {response.status}.")
     return answer
 
 
@@ -125,7 +125,7 @@ def _rows(response: Response) -> list[dict[str, Any]]:
     """Return the objects of a list `{"data": […]}`. Raises Unavailable."""
     if response.status != HTTPStatus.OK or not response.complete:
         problem = response.status if response.complete else "too much"
-        raise Unavailable(f"The sandbox answered {problem} for its events.")
+        raise Unavailable(f"The sandbox returned {problem} for its events.")
     try:
         answer = untrusted_json.loads(response.body)
     except ValueError as error:
