@@ -275,7 +275,7 @@ async def require_never_started(call: Call) -> None:
 
 
 async def complete_commit(call: Call) -> None:
-    """Replace the container by its ID, and require the tag that is due.
+    """Replace the container by its ID, and require the tag of its service.
 
     The portal has paused the container, together with the others of its sandbox.
     """
@@ -290,7 +290,7 @@ async def complete_commit(call: Call) -> None:
 
 
 async def require_saved_layers(call: Call) -> None:
-    """Deny an image with other layers than the own one of that name, which it replaces."""
+    """Deny an image whose layers differ from those of the instance's image that it replaces."""
     name, configuration = images.parse(call.body)
     saved = await call.objects.find("saved", name)
     layers = saved.description["RootFS"]["Layers"]

@@ -76,7 +76,7 @@ def path_of(sandbox_id: str) -> str:
 
 
 def _name(context: Context[Any, Any], headers: Mapping[str, str]) -> str:
-    """Return what the client calls itself, which proves nothing."""
+    """Return the name that the client states, which isn't verified."""
     client = context.request_context.session.client_params
     told = f"{client.client_info.name} {client.client_info.version}" if client else ""
     name = "".join(one for one in told or headers.get("user-agent", "") if one.isprintable())

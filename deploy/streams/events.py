@@ -48,7 +48,7 @@ class Connection:
     user: int = 0
     cursor: str = ""
     queue: asyncio.Queue[ServerSentEvent | None] = field(default_factory=asyncio.Queue)
-    """What is to be sent; None ends the connection."""
+    """Messages to send; None ends the connection."""
     _recent: set[str] = field(default_factory=set)
     """Events of the last read, which the next one may return again."""
 
@@ -131,7 +131,7 @@ class Hub:
             self._wanted.clear()
 
     def refusal(self, user: int) -> str:
-        """Return why a user can't have one more connection; empty if they can."""
+        """Return why a user can't open another connection; empty if they can."""
         if self.size >= MAX_CONNECTIONS:
             return "Too many event streams are open on this portal. Try again shortly."
         if Counter(one.user for one in self._connections)[user] >= MAX_PER_USER:

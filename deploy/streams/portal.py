@@ -47,7 +47,7 @@ class Portal:
         query: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        """Send a request and return its response, also one that refuses. Raises PortalAway."""
+        """Send a request and return its response, errors included. Raises PortalAway."""
         try:
             return await self._http.request(
                 method, path, json=body, params=query, headers=dict(headers or {})
@@ -57,7 +57,7 @@ class Portal:
 
 
 def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return those headers of a request that the portal gets, too."""
+    """Return the headers of a request that are passed on to the portal."""
     return {name: headers[name] for name in FORWARDED if name in headers}
 
 

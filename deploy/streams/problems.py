@@ -1,4 +1,4 @@
-"""Problem responses, as those of the portal's API."""
+"""Problem responses in the format of the portal's API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def problem(
     body: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a problem response, as the API's are."""
+    """Return a problem response in the format of the API."""
     described = body or {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,

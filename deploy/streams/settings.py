@@ -1,4 +1,4 @@
-"""Settings of the process, from environment variables that the portal has, too."""
+"""Settings of the process, from environment variables that it shares with the portal."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ DESTROYS = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_wor
 
 
 class Tools:
-    """What agents can do. Each method is a tool of its name."""
+    """What agents can do. Each public method but `add_to` is a tool of the same name."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal

@@ -48,7 +48,7 @@ def change(engine: Engine, weight: int, labels: Mapping[str, str]) -> None:
 
 @transaction.atomic
 def remove(engine: Engine, *, force: bool = False) -> int:
-    """Remove an engine without sandboxes from the portal; return how many were given up.
+    """Remove an engine without sandboxes from the portal; return how many sandboxes were lost.
 
     With `force`, those that it still has end as lost. Raises StateConflict otherwise, and for the
     last engine.

@@ -72,7 +72,7 @@ class LaunchRequest:
     heartbeat_seconds: int | None = None
     """If set, the sandbox ends when its client has sent no heartbeat for this time."""
     replaces: str = ""
-    """The id of an unreachable sandbox in whose place it comes. Rate limits don't apply then."""
+    """Id of the unreachable sandbox that it replaces; rate limits don't apply then."""
     save_point: str = ""
     """Public id of the save point to launch from, which decides on blueprint and parameters."""
 
@@ -168,7 +168,7 @@ def _validate_blueprint(request: LaunchRequest) -> blueprints.Blueprint:
 
 
 def _find_save_point(user: User, request: LaunchRequest) -> SavePoint | None:
-    """Return the locked save point of a launch from one. Raises ValidationFailed."""
+    """Return the save point to launch from, locked, or None. Raises ValidationFailed."""
     if not request.save_point:
         return None
     found = (

@@ -47,7 +47,7 @@ class RemovalForm(ReasonForm):
 
 
 class EngineForm(ModelForm):
-    """What operators can change of an engine."""
+    """The fields of an engine that operators can change."""
 
     labels = forms.CharField(
         required=False,
@@ -256,7 +256,7 @@ class EngineAdmin(PortalAdmin):
             actions.change(obj, form.cleaned_data["weight"], form.cleaned_data["labels"])
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
-        """Record nothing: the worker did."""
+        """Record nothing, since the worker has recorded it."""
 
     def describe_row(self, row: Engine) -> tuple[str, str]:
         left = self._status(row).sandboxes

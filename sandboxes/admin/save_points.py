@@ -1,4 +1,4 @@
-"""Save points: which ones everybody may launch from."""
+"""Save points, and which of them are starting points."""
 
 from __future__ import annotations
 

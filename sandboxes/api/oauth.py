@@ -1,4 +1,4 @@
-"""The endpoints of RFC 8628 and RFC 8693: forms in, JSON and the errors of OAuth 2.0 out."""
+"""The endpoints of RFC 8628 and RFC 8693: form requests, JSON responses."""
 
 from __future__ import annotations
 

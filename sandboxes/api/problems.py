@@ -158,7 +158,7 @@ def _quota_exceeded(_request: HttpRequest, error: exceptions.QuotaExceeded) -> H
 
 
 def rate_limited(_request: HttpRequest, error: exceptions.RateLimited) -> HttpResponse:
-    """Return a 429 response for too many requests in a time."""
+    """Return a 429 response for too many requests in a period."""
     seconds = _seconds_until(error.retry_at)
     return problem(
         HTTPStatus.TOO_MANY_REQUESTS,

@@ -104,7 +104,7 @@ def check(path: Path, *, images: bool = True, name: str = "") -> Report:
 
 
 def _check_folders(blueprint: Blueprint) -> tuple[list[Problem], list[Note]]:
-    """Return what is wrong with folders that images get, and what of them they don't get."""
+    """Return problems of folders that images get, and notes about what is left out of them."""
     places = _Places.of(blueprint.path)
     problems, special = check_folders(blueprint.recipes)
     notes = [
@@ -119,7 +119,7 @@ def _check_folders(blueprint: Blueprint) -> tuple[list[Problem], list[Note]]:
 
 
 def _check_images(blueprint: Blueprint) -> tuple[list[Problem], list[Note], list[str]]:
-    """Return what is wrong with the images, and the services of which nothing can be said yet."""
+    """Return problems of the images, and the services that can't be checked yet."""
     places, recipes = _Places.of(blueprint.path), blueprint.recipes
     notes: list[Note] = []
     try:

@@ -138,7 +138,7 @@ class Capabilities:
     proxy_policy: ProxyPolicy | None = None
     """None without a socket proxy in front of the engine."""
     certificate_expires_at: datetime | None = None
-    """The first end of the certificates of the connection; None without TLS."""
+    """When the first certificate of the connection expires; None without TLS."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ DEFAULT_ENGINE = "default"
 ENGINE_SECONDS = 10.0
 """Time for each of several engines to answer a call that describes or measures."""
 LARGEST_FIGURE = 2**53
-"""What an engine measures is less, and databases store it."""
+"""Upper bound of the figures of an engine; databases can store it."""
 
 
 def call_engines(

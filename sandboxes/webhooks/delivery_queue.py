@@ -21,7 +21,7 @@ from sandboxes.models.abstract.claims import is_due
 
 ENDPOINT_LEASE = timedelta(seconds=60)
 SLOW_SECONDS = 2.0
-"""Duration of an attempt from which on an endpoint counts as slow."""
+"""Duration of an attempt from which an endpoint counts as slow."""
 SLOW_THREADS = 3
 """How many of a process's threads may send to slow endpoints at once."""
 CANDIDATES = 10

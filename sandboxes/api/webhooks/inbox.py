@@ -121,7 +121,7 @@ def list_inbox(
 def create_inbox_event(
     request: ApiRequest, sandbox_id: str, body: schemas.NewEvent
 ) -> Status[schemas.CreatedEvent]:
-    """Let the sandbox record an event about one of its objects. It is delivered as any other."""
+    """Let the sandbox record an event about one of its objects, which is delivered like others."""
     sandbox = get_owned_sandbox(request, sandbox_id)
     event_id = actions.create_event(sandbox, request.auth, body.type, body.object_id)
     return Status(201, schemas.CreatedEvent(event_id=event_id))
@@ -135,7 +135,7 @@ def create_inbox_event(
 def replay_inbox_event(
     request: ApiRequest, sandbox_id: str, event_id: str
 ) -> Status[schemas.Replayed]:
-    """Deliver an event again to all endpoints that want it, with the same `webhook-id`."""
+    """Deliver an event again to all endpoints that subscribe to it, with the same `webhook-id`."""
     rows = get_owned_sandbox(request, sandbox_id).inbox.select_related("sandbox")
     row = get_object_or_404(rows, message_id=_valid(event_id))
     return Status(202, schemas.Replayed(deliveries=actions.replay_event(row, request.auth)))

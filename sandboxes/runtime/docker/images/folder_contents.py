@@ -16,7 +16,7 @@ MAX_FILES = 50_000
 """Files, directories and links of one image."""
 MAX_BYTES = 1024**3
 MAX_VISITED = 200_000
-"""Files, directories and links that are looked at, those included that stay out of the image."""
+"""Files, directories and links that are examined, including those that stay out of the image."""
 MAX_COMPARISONS = 1_000_000
 """Of paths with the patterns of a `.dockerignore`: about a second."""
 MB = 1024**2
