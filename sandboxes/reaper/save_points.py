@@ -15,7 +15,7 @@ from sandboxes.lib.exceptions import StateConflict
 from sandboxes.models import Engine, SavePoint, SavePointState
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import get_runtime
-from sandboxes.worker import save_points as worker
+from sandboxes.worker import save_points as worker_save_points
 from sandboxes.worker import tasks as worker_tasks
 
 log = structlog.get_logger(__name__)
@@ -30,9 +30,9 @@ def requeue_saves() -> None:
     for row in SavePoint.objects.saving().filter(created_at__lt=now - REQUEUE_AFTER):
         sandbox = row.sandbox
         if sandbox is None or not sandbox.is_not_ending:
-            worker.give_up(row, "The sandbox has ended.")
+            worker_save_points.give_up(row, "The sandbox has ended.")
         elif clock.is_older(row.created_at, now, save_points.SAVE_DEADLINE):
-            worker.give_up(row, "It took too long. Save the sandbox again.")
+            worker_save_points.give_up(row, "It took too long. Save the sandbox again.")
         else:
             queue.enqueue(worker_tasks.save, sandbox.public_id)
 
@@ -58,7 +58,7 @@ def remove_leftovers(engines: Iterable[Engine]) -> None:
         if row.engine.removed_at:
             row.delete()
         elif row.engine_id in names:
-            worker.remove(row)
+            worker_save_points.remove(row)
     grace = timedelta(seconds=config.SANDBOX_ORPHAN_GRACE_SECONDS)
     for engine in engines:
         runtime = get_runtime(engine.connection)

@@ -38,11 +38,10 @@ def show(request: Request, public_id: str) -> HttpResponse:
     sandbox = _get_sandbox(request, public_id)
     part = "" if request.htmx.history_restore_request else request.htmx.target
     name = "_request_list" if part == "request-list" else "requests"
-    with_list = _found(request, sandbox)
-    return render(request, f"sandboxes/{name}.html", with_list)
+    return render(request, f"sandboxes/{name}.html", _context(request, sandbox))
 
 
-def _found(request: Request, sandbox: Sandbox) -> dict[str, Any]:
+def _context(request: Request, sandbox: Sandbox) -> dict[str, Any]:
     filters = {name: request.GET.get(name, "").strip() for name in request_log.FILTERS}
     cursor = request.GET.get("cursor", "")
     context: dict[str, Any] = {
@@ -87,7 +86,7 @@ def repeat(request: Request, public_id: str, log_id: str) -> HttpResponse:
         context["error"] = str(error)
     if request.htmx:
         return render(request, "sandboxes/_request_response.html", context)
-    return render(request, "sandboxes/requests.html", _found(request, sandbox) | context)
+    return render(request, "sandboxes/requests.html", _context(request, sandbox) | context)
 
 
 def _repeat(sandbox: Sandbox, logged: request_log.LoggedRequest) -> RenderedResponse:
