@@ -80,10 +80,11 @@ class Guard:
         own = {"Authorization": f"Bearer {token}", **forwarded(headers)}
         try:
             answer = await self._portal.send("GET", f"{API}/limits", headers=own)
-        except PortalAway as error:
-            return 503, str(error)
+            answered = answer.json()
+        except (PortalAway, ValueError):
+            return 503, "The portal doesn't answer. Try again in a few seconds."
         if answer.status_code != HTTPStatus.OK:
-            return answer.status_code, answer.json().get("detail", "")
+            return answer.status_code, answered.get("detail", "")
         if len(self._checked) >= MAX_CHECKED:
             self._checked.clear()
         self._checked[key] = now

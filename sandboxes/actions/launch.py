@@ -266,7 +266,9 @@ def launch_sandbox(
             _give_up(user, request.replaces)
         # Read under the lock: a launch that waited for it must not miss maintenance mode.
         status, rows = PortalStatus.read(), limits.active_and_recent(user)
-        blueprint = blueprints.available().get(request.blueprint_name)
+        # That of a save point is known later, and so is the engine that has to hold it.
+        name = None if request.save_point else request.blueprint_name
+        blueprint = blueprints.available().get(name) if name else None
         blocker: Unavailable | RateLimited | None = _portal_blocker(status, blueprint)
         if not request.replaces:
             blocker = blocker or limits.rate_limit_blocker(user, rows)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from sandboxes.actions import blueprint_versions
 from sandboxes.blueprints import Blueprint, document
 from sandboxes.lib import clock
-from sandboxes.models import BlueprintVersion, Sandbox
+from sandboxes.models import BlueprintVersion, Sandbox, SavePoint
 from sandboxes.models.runtime_settings import config
 from sandboxes.operators import audit
 from sandboxes.operators.audit import CommandActor
@@ -110,9 +111,14 @@ def withdraw_removed(present: Iterable[str], actor: CommandActor) -> list[Bluepr
 
 
 def needed_images() -> set[str]:
-    """Return the ids of images that sandboxes have, and of those that they may soon have."""
-    in_use = Sandbox.objects.live().exclude(blueprint_version=None)
-    versions = list(BlueprintVersion.objects.filter(digest__in=in_use.values("blueprint_version")))
+    """Return the ids of images that sandboxes have, and of those that they may soon have.
+
+    A save point has images of its own only for services that store data.
+    """
+    in_use = Q(digest__in=Sandbox.objects.live().values("blueprint_version")) | Q(
+        digest__in=SavePoint.objects.kept().values("blueprint_version")
+    )
+    versions = list(BlueprintVersion.objects.filter(in_use))
     activated = BlueprintVersion.objects.exclude(activated_at=None).order_by("-activated_at")
     by_name: dict[str, list[BlueprintVersion]] = {}
     for version in activated:

@@ -24,7 +24,7 @@ from sandboxes.webhooks.messages import encode
 from sandboxes.webhooks.publish import EVENT_TYPES
 
 SETTLED_AFTER = timedelta(seconds=10)
-"""The age at which all transactions with a row have ended."""
+"""The age at which all transactions with a row have ended, which take milliseconds."""
 MAX_EVENTS = 200
 """Events of each kind in one read."""
 CURSOR_KIND = "stream"
@@ -128,9 +128,9 @@ def _last(rows: QuerySet[Any]) -> int:
 
 
 def _next(rows: list[Any], after: int, settled: int) -> int:
-    if len(rows) == MAX_EVENTS:  # There may be more, which must not wait.
-        return int(rows[-1].pk)
-    return max(after, settled)
+    """Return the position after what is settled; what follows a full page waits for that."""
+    end = min(int(rows[-1].pk), settled) if len(rows) == MAX_EVENTS else settled
+    return max(after, end)
 
 
 def _from_journal(event: Event) -> tuple[Position, StreamEvent]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.urls import reverse
 
+from sandboxes import explorer
 from sandboxes.explorer import request_log
 from sandboxes.models import Sandbox
 from tests.fakes.sandbox_api import Reply, SandboxApi, with_api_address
@@ -58,6 +59,19 @@ def test_reading_does_not_count_as_activity_and_sends_the_key_of_the_portal(
     assert asked["authorization"] == f"Bearer {sandbox.secrets['PORTAL_KEY']}"
     assert asked["sandbox-portal"] == "automatic"
     assert reload(sandbox).last_activity_at == sandbox.last_activity_at
+
+
+def test_reads_and_repeats_share_the_limit_of_requests_that_wait(
+    sandbox: Sandbox, program: ApiClient, api: SandboxApi
+) -> None:
+    limit, path = explorer.page_limit, path_of(sandbox)
+    with limit.slot(sandbox.owner_id), limit.slot(sandbox.owner_id):
+        answers = [
+            program.get(path),
+            program.get(f"{path}/log_000000001"),
+            program.post(f"{path}/log_000000001/repeat"),
+        ]
+    assert [answer.status_code for answer in answers] == [503, 503, 503]
 
 
 def test_a_request_is_sent_again_with_the_key_of_the_sandbox(

@@ -18,6 +18,7 @@ from django.db import connection
 from django.utils import timezone
 
 from sandboxes import actions, blueprints
+from sandboxes.actions import save_points
 from sandboxes.blueprints import folders, loader
 from sandboxes.lib.exceptions import Unavailable, ValidationFailed
 from sandboxes.models import AuditEntry, BlueprintVersion, Sandbox, State
@@ -408,6 +409,19 @@ def test_images_that_sandboxes_or_a_rollback_need_are_kept(prepared, runtime, al
         "sandboxportal/tiny-web#2",
         "sandboxportal/tiny-web#3",
     }
+
+
+def test_images_of_services_that_a_save_point_started_with_are_kept(prepared, runtime, alice):
+    sandbox = launch(alice)
+    with run_on_commit():
+        save_points.create(sandbox, "before", alice)
+    with run_on_commit():
+        actions.destroy(reload(sandbox), alice)
+    assert reload(sandbox).state == State.DESTROYED
+    for _ in range(3):
+        runtime.rebuilds["sandboxportal/tiny-web"] += 1
+        blueprint("prepare")
+    assert "sandboxportal/tiny-web#0" in versions.needed_images()
 
 
 def test_a_sweep_from_cron_says_what_is_left_out_and_succeeds(alice, prepared, capsys):

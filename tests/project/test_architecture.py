@@ -189,7 +189,7 @@ def test_only_worker_reaper_and_commands_reach_the_engine():
 
 TASKS = {
     node.name
-    for file in PORTAL.glob("*/tasks.py")
+    for file in PORTAL.rglob("tasks.py")
     for _, node in functions([file])
     if any("shared_task" in ast.unparse(decorator) for decorator in node.decorator_list)
 }

@@ -147,6 +147,18 @@ def test_events_of_transactions_that_commit_late_are_not_skipped(
     assert stream.read([alice.pk], position)[0] == []
 
 
+def test_a_full_page_does_not_skip_events_that_commit_late(
+    alice: User, notes: Sandbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "MAX_EVENTS", 1)
+    running = Event.objects.get(kind="running")
+    _, position = stream.read([alice.pk], stream.Position())
+    assert position.journal < running.pk
+    clock.forward(seconds=11)
+    _, position = stream.read([alice.pk], position)
+    assert position.journal == running.pk
+
+
 @pytest.mark.parametrize(
     ("token", "query", "status", "says"),
     [

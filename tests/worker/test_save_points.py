@@ -14,11 +14,17 @@ from sandboxes.blueprints import catalog, load
 from sandboxes.core import leases
 from sandboxes.core.save_points import SAVE_DEADLINE
 from sandboxes.lib import clock as portal_clock
-from sandboxes.lib.exceptions import IdempotencyKeyReused, StateConflict, ValidationFailed
+from sandboxes.lib.exceptions import (
+    IdempotencyKeyReused,
+    StateConflict,
+    Unavailable,
+    ValidationFailed,
+)
 from sandboxes.models import BlueprintVersion, Engine, EventFeed, SavePoint, SavePointState, State
 from sandboxes.models.runtime_settings import config
 from sandboxes.runtime import EngineRefused, EngineUnreachable, NotReady
 from sandboxes.worker.tasks import save
+from tests.helpers.blueprints import prepare
 from tests.helpers.scenarios import (
     Killed,
     event_kinds,
@@ -97,6 +103,16 @@ def test_launches_from_save_points_keep_their_parameters(alice, runtime):
         with pytest.raises(ValidationFailed) as refusal:
             request(alice, **{"save_point": save_point.public_id, field: value})
         assert refusal.value.field == field
+
+
+def test_a_launch_needs_an_engine_for_the_save_point_only(alice, runtime, settings, tmp_path):
+    rekey = {"rekey": {"web": {"command": ["true"]}}}
+    default = {"engine_selector": {"zone": "nowhere"}}
+    prepare(settings, tmp_path, default=default, other=rekey)
+    save_point = save_as(launch(alice, blueprint="other"))
+    assert launch(alice, save_point=save_point.public_id).state == State.RUNNING
+    with pytest.raises(Unavailable):
+        request(alice)
 
 
 def test_only_save_points_of_ones_own_and_starting_points_can_be_launched(sandbox, bob):

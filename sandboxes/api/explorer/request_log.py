@@ -15,7 +15,7 @@ from sandboxes.api.explorer.operations import router
 from sandboxes.api.lookups import get_owned_sandbox
 from sandboxes.api.openapi import responses
 from sandboxes.api.pagination import Limit
-from sandboxes.explorer import request_log
+from sandboxes.explorer import page_limit, request_log
 from sandboxes.models import Sandbox
 
 __all__ = ["router"]  # Shared with `operations`, which sends requests by the same path.
@@ -84,7 +84,8 @@ def list_requests(
     """List the requests to a running sandbox's API, newest first. Reading isn't activity."""
     sandbox = get_owned_sandbox(request, sandbox_id)
     filters = {"method": method, "status": status, "path": path, "text": text}
-    page = request_log.find(sandbox, filters, cursor, limit)
+    with page_limit.slot(sandbox.owner_id):
+        page = request_log.find(sandbox, filters, cursor, limit)
     return RequestPage(
         data=[_logged(found) for found in page.requests], next_cursor=page.next_cursor or None
     )
@@ -97,7 +98,9 @@ def list_requests(
 )
 def get_request(request: ApiRequest, sandbox_id: str, log_id: str) -> LoggedRequest:
     """Return a request to a running sandbox's API."""
-    return _logged(_get(get_owned_sandbox(request, sandbox_id), log_id))
+    sandbox = get_owned_sandbox(request, sandbox_id)
+    with page_limit.slot(sandbox.owner_id):
+        return _logged(_get(sandbox, log_id))
 
 
 @router.post(
@@ -108,7 +111,8 @@ def get_request(request: ApiRequest, sandbox_id: str, log_id: str) -> LoggedRequ
 def repeat_request(request: ApiRequest, sandbox_id: str, log_id: str) -> Status[Any]:
     """Send a request of the log again, with the sandbox's key, and return the response."""
     sandbox = get_owned_sandbox(request, sandbox_id)
-    _, response = request_log.repeat(sandbox, _get(sandbox, log_id))
+    with page_limit.slot(sandbox.owner_id):
+        _, response = request_log.repeat(sandbox, _get(sandbox, log_id))
     return Status(
         200,
         RepeatedResponse(
