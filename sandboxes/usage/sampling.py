@@ -16,6 +16,9 @@ from sandboxes.usage import tasks as usage_tasks
 SAMPLE_INTERVAL = timedelta(seconds=20)
 """Minimum time between two samples of a sandbox, regardless of the sweep interval."""
 
+LOG_DELAY = timedelta(seconds=5)
+"""How long after a request its line may appear in the log."""
+
 
 def sample(rows: list[Sandbox], observed: Mapping[str, SandboxFacts]) -> dict[str, RuntimeFailure]:
     """Store the resource usage of running sandboxes; return the failures of engines.
@@ -72,7 +75,10 @@ def _new_sample(
 
 
 def _was_used(row: Sandbox, last: UsageSample | None) -> bool:
-    """Return whether this sweep or an earlier one saw traffic since the last sample."""
-    since = last.at if last else row.started_at
-    assert since and row.last_activity_at
+    """Return whether this sweep or an earlier one saw traffic since the last sample.
+
+    The sample after that counts again: the log had perhaps no line of the last requests yet.
+    """
+    assert row.started_at and row.last_activity_at
+    since = max(last.at - LOG_DELAY, row.started_at) if last else row.started_at
     return row.last_activity_at > since
