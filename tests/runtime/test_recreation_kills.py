@@ -125,7 +125,7 @@ def succeed(runtime: Runtime, spec: SandboxSpec) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("fails", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 @pytest.mark.parametrize("every", EVERY)
 def test_a_recreation_on_an_engine_survives_a_kill_at_any_call(
     docker_harness: DockerHarness, monkeypatch: pytest.MonkeyPatch, fails: bool, every: int

@@ -20,7 +20,13 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.usefixtures("imp
 PORTAL_FAULTS = ("paused", "disconnected", "without its network", "in another network", "hanging")
 
 
-@pytest.mark.parametrize("fault", PORTAL_FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=pytest.mark.exhaustive) if fault == "hanging" else fault
+        for fault in PORTAL_FAULTS
+    ],
+)
 def test_a_fault_is_repaired_through_the_proxy(
     proxied: ProxiedHarness, sandbox: RepairedSandbox, fault: str
 ) -> None:
