@@ -186,7 +186,9 @@ def test_one_sweep_ends_expired_sandboxes_and_crashed_ones_with_their_log_tail(
 
 # On an engine, `tests/runtime/test_contract.py` counts the lines of logs in each run.
 @pytest.mark.parametrize(
-    "portal", ["process", pytest.param(ON_DOCKER, marks=pytest.mark.exhaustive)], indirect=True
+    "portal",
+    ["process", pytest.param("docker", marks=[pytest.mark.engine, pytest.mark.exhaustive])],
+    indirect=True,
 )
 def test_requests_are_counted_and_ready_checks_are_not(
     client: httpx2.Client, console: Console
