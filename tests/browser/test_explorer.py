@@ -158,11 +158,14 @@ def test_explorer_fits_the_width_of_a_phone(
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+@pytest.mark.parametrize(
+    "timers", ["", pytest.param(LATE_TIMERS, id="late", marks=pytest.mark.exhaustive)]
+)
 def test_tabs_are_one_tab_stop_and_copy_the_whole_snippet(
-    page: Page, context: BrowserContext, alice: User, sandbox: Sandbox, watch: Watch
+    page: Page, context: BrowserContext, alice: User, sandbox: Sandbox, watch: Watch, timers: str
 ) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.add_init_script(LATE_TIMERS)
+    page.add_init_script(timers)
     sign_in(page, alice)
     page.get_by_role("button", name="Show credentials").click()
     expect(page.get_by_role("heading", name="Credentials")).to_be_focused()
