@@ -200,7 +200,7 @@ class Tools:
         found = await agent.send("GET", f"{path_of(sandbox_id)}/operations")
         paths = {_table_of(one["path"]): one["path"] for one in found["data"] if one["is_list"]}
         if table not in paths:
-            raise ToolError(f"There is no table {table}. There are: {', '.join(paths)}.")
+            raise ToolError(f"Unknown table {table}. Choose one of: {', '.join(paths)}.")
         query = {**(filters or {}), "limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         asked = {"method": "GET", "path": f"{paths[table]}?{urlencode(query)}"}
         answer = await agent.use(sandbox_id, "POST", "/requests", asked, summary=table)

@@ -178,7 +178,7 @@ def _find_save_point(user: User, request: LaunchRequest) -> SavePoint | None:
         .first()
     )
     if found is None:
-        message = "There is no save point of yours with this id that is ready."
+        message = "You have no save point with this id that is ready."
         raise ValidationFailed("save_point", message)
     if request.blueprint not in (None, found.blueprint):
         message = f"The save point is one of “{found.blueprint}”. Leave out the blueprint."

@@ -10,7 +10,9 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from sandboxes.lib.x509_parts import common_name, key_usage
 
 VALID_FOR = datetime.timedelta(days=365)
 BACKDATED_BY = datetime.timedelta(hours=1)
@@ -24,11 +26,11 @@ def write(directory: Path, domain: str, hosts: Sequence[str] = ()) -> tuple[Path
     kept, so it can't be misused.
     """
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    authority_name = _name(f"Development authority of {domain}")
+    authority_name = common_name(f"Development authority of {domain}")
     authority = (
         _builder(authority_name, authority_name, authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(key_usage(signs_certificates=True), critical=True)
         .add_extension(
             x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False
         )
@@ -44,10 +46,10 @@ def write(directory: Path, domain: str, hosts: Sequence[str] = ()) -> tuple[Path
     )
     names = [x509.DNSName(name) for name in (f"*.{domain}", domain, *hosts)]
     certificate = (
-        _builder(_name(domain), authority_name, key)
+        _builder(common_name(domain), authority_name, key)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
@@ -67,11 +69,6 @@ def write(directory: Path, domain: str, hosts: Sequence[str] = ()) -> tuple[Path
     return paths[0], paths[1], paths[2]
 
 
-def _name(text: str) -> x509.Name:
-    # Common names have at most 64 characters.
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
-
-
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
 ) -> x509.CertificateBuilder:
@@ -84,20 +81,6 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATED_BY)
         .not_valid_after(now + VALID_FOR)
-    )
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
     )
 
 

@@ -18,11 +18,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from django.conf import settings
 
 from sandboxes.lib import clock
 from sandboxes.lib.exceptions import ValidationFailed
+from sandboxes.lib.x509_parts import common_name, key_usage
 
 PORTAL, OPERATOR = "sandbox-portal", "sandbox-portal-operator"
 """Common names of the portal's and the operator's certificates, which the socket proxy requires."""
@@ -70,11 +71,11 @@ class Authority:
                 "passphrase", f"Use at least {MIN_PASSPHRASE_LENGTH} characters."
             )
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name(f"Engines of {settings.SANDBOX_INSTANCE}")
+        name = common_name(f"Engines of {settings.SANDBOX_INSTANCE}")
         certificate = (
             _builder(name, name, key.public_key(), AUTHORITY_VALID_FOR)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .add_extension(key_usage(signs_certificates=True), critical=True)
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
             )
@@ -119,9 +120,9 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         valid_for = datetime.timedelta(days=days)
         builder = (
-            _builder(_name(name), self.certificate.subject, key.public_key(), valid_for)
+            _builder(common_name(name), self.certificate.subject, key.public_key(), valid_for)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
@@ -192,11 +193,6 @@ def _general_name(host: str) -> x509.GeneralName:
     return x509.DNSName(host)
 
 
-def _name(text: str) -> x509.Name:
-    # Common names have at most 64 characters.
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
-
-
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
@@ -212,18 +208,4 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATED_BY)
         .not_valid_after(now + valid_for)
-    )
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
     )
